@@ -15,6 +15,7 @@ CREATE TABLE commands (
 	agent_id TEXT,
 	journal_id TEXT,
 	boot_id TEXT,
+	lease_ms INTEGER,                      -- the lease asked for at the poll; NULL: the server's
 	failure_code TEXT,
 	needs_review INTEGER NOT NULL,
 	cancel_requested INTEGER NOT NULL,
@@ -28,7 +29,8 @@ CREATE TABLE commands (
 CREATE INDEX commands_pending ON commands (row) WHERE status = 'PENDING';
 CREATE INDEX commands_running ON commands (agent_id) WHERE status = 'RUNNING';
 CREATE INDEX commands_failed ON commands (row) WHERE status = 'FAILED';
-CREATE INDEX commands_review ON commands (agent_id) WHERE needs_review = 1;
+CREATE INDEX commands_review ON commands (row) WHERE needs_review = 1;
+CREATE INDEX commands_lost ON commands (agent_id) WHERE needs_review = 1 AND failure_code = 'AGENT_LOST';
 
 CREATE TABLE payloads (
 	row INTEGER PRIMARY KEY,
