@@ -7,7 +7,7 @@
 
 struct dispatch;
 typedef void dispatch_expired(void *arg, int64_t row);         /* a lease has ended; the row's lease is off already */
-struct dispatch *dispatch_new(struct loop *, struct store *, int64_t lease_ms, dispatch_expired *, void *arg);
+struct dispatch *dispatch_new(struct loop *, const struct env *, struct store *, int64_t lease_ms, dispatch_expired *, void *arg);
 void dispatch_free(struct dispatch *);
 void dispatch_load(struct dispatch *);                         /* from the store: at start, and after a failed commit. Every lease starts anew */
 

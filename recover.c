@@ -123,9 +123,9 @@ static void judge(struct command *c, enum evidence evidence, int64_t now_ms)
 }
 
 /* One line of the command's story: who, what was seen, what it became. */
-static void tell(struct store *s, const struct command *c, const char *kind, const char *actor, int64_t attempt, const char *evidence, const char *detail)
+static void tell(struct store *s, const struct command *c, const char *kind, const char *actor, int64_t attempt, const char *evidence, const char *detail, int64_t now_ms)
 {
-	struct event e = { c->updated_at, kind, actor, attempt, evidence, NULL, detail };
+	struct event e = { now_ms, kind, actor, attempt, evidence, NULL, detail };
 	struct buf verdict = {0};
 
 	buf_str(&verdict, status_text(c->status));
@@ -138,10 +138,10 @@ static void tell(struct store *s, const struct command *c, const char *kind, con
 	buf_free(&verdict);
 }
 
-static void change(struct store *s, struct command *c, const char *kind, const char *actor, const char *evidence, const char *detail)
+static void change(struct store *s, struct command *c, const char *kind, const char *actor, const char *evidence, const char *detail, int64_t now_ms)
 {
 	store_save(s, c);
-	tell(s, c, kind, actor, c->attempt, evidence, detail);
+	tell(s, c, kind, actor, c->attempt, evidence, detail, now_ms);
 }
 
 static bool same(const char *a, const char *b)
@@ -180,14 +180,14 @@ static void settle(struct store *s, struct command *c, const struct report_in *i
 	}
 	store_save(s, c);
 	if (late)
-		tell(s, c, "LATE_EVIDENCE", in->who.agent_id, c->attempt, evidence_text(report_means[in->report].evidence), "its record came after the wait for it had ended, and settles it");
+		tell(s, c, "LATE_EVIDENCE", in->who.agent_id, c->attempt, evidence_text(report_means[in->report].evidence), "its record came after the wait for it had ended, and settles it", now_ms);
 }
 
 static void not_started(struct store *s, struct command *c, const struct report_in *in, int64_t now_ms)
 {
 	c->not_started++;
 	judge(c, EVIDENCE_NOT_STARTED, now_ms);
-	change(s, c, "HANDED_BACK", in->who.agent_id, evidence_text(EVIDENCE_NOT_STARTED), in->error ? in->error : "the agent gave the attempt back without beginning it");
+	change(s, c, "HANDED_BACK", in->who.agent_id, evidence_text(EVIDENCE_NOT_STARTED), in->error ? in->error : "the agent gave the attempt back without beginning it", now_ms);
 }
 
 /* Of a command in review it can only say more: a process is known to be gone that was merely silent, or thought never to have begun. */
@@ -200,7 +200,7 @@ static void interrupted(struct store *s, struct command *c, const struct report_
 		judge(c, EVIDENCE_INTERRUPTED, now_ms);
 	else
 		c->updated_at = now_ms;
-	change(s, c, "RECOVERED", in->who.agent_id, evidence_text(EVIDENCE_INTERRUPTED), "the agent's journal holds its beginning and no end, and the process is gone");
+	change(s, c, "RECOVERED", in->who.agent_id, evidence_text(EVIDENCE_INTERRUPTED), "the agent's journal holds its beginning and no end, and the process is gone", now_ms);
 }
 
 /* A heartbeat brings a command back only where nothing else can have happened: from AGENT_LOST or requeued, from the boot it was given to, to an agent that holds nothing else. */
@@ -223,7 +223,7 @@ static enum recover_answer heartbeat(struct store *s, struct command *c, const s
 		if (!may_revive(s, c, &in->who))
 			return RECOVER_NOT_HOLDER;
 		judge(c, EVIDENCE_HEARTBEAT, now_ms);
-		change(s, c, "REVIVED", in->who.agent_id, evidence_text(EVIDENCE_HEARTBEAT), "the agent was only late: it still runs the command");
+		change(s, c, "REVIVED", in->who.agent_id, evidence_text(EVIDENCE_HEARTBEAT), "the agent was only late: it still runs the command", now_ms);
 	}
 	*renew = true;
 	return RECOVER_OK;
@@ -239,14 +239,12 @@ static enum recover_answer current(struct store *s, struct command *c, const str
 	if (c->held == held)
 		return RECOVER_OK;
 	if (!counts(c->held, in->report)) {
-		c->updated_at = now_ms;
-		tell(s, c, "CONTRADICTION", in->who.agent_id, c->attempt, evidence, "refused: a stronger record of this attempt is held");
+		tell(s, c, "CONTRADICTION", in->who.agent_id, c->attempt, evidence, "refused: a stronger record of this attempt is held", now_ms);
 		return settled(c) ? RECOVER_ALREADY_SETTLED : RECOVER_STALE_ATTEMPT;
 	}
 	c->held = held;
 	if (settled(c)) {
-		c->updated_at = now_ms;
-		change(s, c, "LATE_EVIDENCE", in->who.agent_id, evidence, "kept for the record: the command was settled before");
+		change(s, c, "LATE_EVIDENCE", in->who.agent_id, evidence, "kept for the record: the command was settled before", now_ms);
 		return RECOVER_ALREADY_SETTLED;
 	}
 	if (in->report == REPORT_NOT_STARTED)
@@ -275,7 +273,7 @@ static enum recover_answer adopt(struct store *s, struct command *c, const struc
 	c->lease_ms = 0;
 	if (c->started_at == 0)
 		c->started_at = now_ms;
-	change(s, c, "DATABASE_PUT_BACK", in->who.agent_id, evidence_text(report_means[in->report].evidence), "a report of an attempt that this database never handed out");
+	change(s, c, "DATABASE_PUT_BACK", in->who.agent_id, evidence_text(report_means[in->report].evidence), "a report of an attempt that this database never handed out", now_ms);
 	return current(s, c, in, now_ms, renew);
 }
 
@@ -287,10 +285,7 @@ enum recover_answer recover_report(struct store *s, struct command *c, const str
 	if (attempt > c->attempt)
 		return adopt(s, c, in, now_ms, renew);
 	if (attempt < c->attempt) {
-		int64_t was = c->updated_at;
-		c->updated_at = now_ms;
-		tell(s, c, "STALE_REPORT", in->who.agent_id, attempt, evidence_text(report_means[in->report].evidence), "refused: a newer attempt exists");
-		c->updated_at = was;
+		tell(s, c, "STALE_REPORT", in->who.agent_id, attempt, evidence_text(report_means[in->report].evidence), "refused: a newer attempt exists", now_ms);
 		return RECOVER_STALE_ATTEMPT;
 	}
 	if (c->attempt == 0 || !same(c->agent_id, in->who.agent_id) || !same(c->journal_id, in->who.journal_id))
@@ -328,14 +323,14 @@ bool recover_poll(struct store *s, struct command *c, const struct who *who, int
 	judge(c, evidence, now_ms);
 	if (c->status != STATUS_RUNNING) {
 		change(s, c, "RECOVERED", who->agent_id, evidence_text(evidence), evidence == EVIDENCE_NO_LOG
-			? "the agent polls, and has no journal that could tell of this attempt" : "the agent polls, and its journal holds nothing of this attempt");
+			? "the agent polls, and has no journal that could tell of this attempt" : "the agent polls, and its journal holds nothing of this attempt", now_ms);
 		return false;
 	}
 	c->redelivered++;
 	c->agent_id = who->agent_id;
 	c->boot_id = who->boot_id;
 	c->started_at = now_ms;
-	change(s, c, "REDELIVERED", who->agent_id, evidence_text(evidence), "the agent polls, and its journal holds nothing of this attempt: the same attempt again");
+	change(s, c, "REDELIVERED", who->agent_id, evidence_text(evidence), "the agent polls, and its journal holds nothing of this attempt: the same attempt again", now_ms);
 	return true;
 }
 
@@ -348,14 +343,14 @@ void recover_poll_lost(struct store *s, struct command *c, const struct who *who
 	must(c->status == STATUS_FAILED && c->needs_review && c->failure == FAILURE_AGENT_LOST);
 	become(c, &v, now_ms);
 	change(s, c, "RECOVERED", who->agent_id, evidence_text(never ? EVIDENCE_NO_ENTRY : EVIDENCE_NO_LOG), never
-		? "the agent is back, and its journal proves that the command never began: a RETRY is safe" : "the agent is back without the journal that would tell");
+		? "the agent is back, and its journal proves that the command never began: a RETRY is safe" : "the agent is back without the journal that would tell", now_ms);
 }
 
 void recover_silent(struct store *s, struct command *c, int64_t now_ms)
 {
 	must(c->status == STATUS_RUNNING);
 	judge(c, EVIDENCE_SILENT, now_ms);
-	change(s, c, "LEASE_ENDED", c->agent_id, evidence_text(EVIDENCE_SILENT), "nothing was heard of the agent for one lease");
+	change(s, c, "LEASE_ENDED", c->agent_id, evidence_text(EVIDENCE_SILENT), "nothing was heard of the agent for one lease", now_ms);
 }
 
 /* Operators. */
@@ -380,7 +375,7 @@ enum resolve_answer recover_resolve(struct store *s, struct command *c, enum res
 	} else if (note) {
 		c->error = note;
 	}
-	change(s, c, kinds[action], "operator", NULL, note);
+	change(s, c, kinds[action], "operator", NULL, note, now_ms);
 	return RESOLVE_OK;
 }
 
@@ -396,6 +391,6 @@ enum cancel_answer recover_cancel(struct store *s, struct command *c, int64_t no
 	c->updated_at = now_ms;
 	if (c->status == STATUS_PENDING)
 		become(c, &v, now_ms);
-	change(s, c, "CANCEL", "operator", NULL, c->status == STATUS_RUNNING ? "asked; the agent hears of it at its next report" : "cancelled before it was handed out");
+	change(s, c, "CANCEL", "operator", NULL, c->status == STATUS_RUNNING ? "asked; the agent hears of it at its next report" : "cancelled before it was handed out", now_ms);
 	return c->status == STATUS_RUNNING ? CANCEL_ASKED : CANCEL_DONE;
 }

@@ -238,24 +238,27 @@ void store_id(const struct command *c, char out[ID_TEXT])
 	id_text(c->row, c->nonce, c->created_at, out);
 }
 
-bool store_key(struct store *s, const char *key, struct command *out)
+bool store_key(struct store *s, const char *key, struct command *out, int64_t *max_attempts)
 {
-	sqlite3_stmt *q = db_sql(s->db, "SELECT row FROM idempotency_keys WHERE key = ?1");
+	sqlite3_stmt *q = db_sql(s->db, "SELECT row, max_attempts FROM idempotency_keys WHERE key = ?1");
 	int64_t row = 0;
 
 	db_bind_text(q, 1, key);
-	if (db_step(s->db, q) == SQLITE_ROW)
+	if (db_step(s->db, q) == SQLITE_ROW) {
 		row = sqlite3_column_int64(q, 0);
+		*max_attempts = sqlite3_column_int64(q, 1);
+	}
 	sqlite3_reset(q);
 	return row != 0 && store_get(s, row, out);
 }
 
-void store_key_add(struct store *s, const char *key, int64_t row)
+void store_key_add(struct store *s, const char *key, const struct command *c)
 {
-	sqlite3_stmt *q = db_sql(s->db, "INSERT INTO idempotency_keys (key, row) VALUES (?1, ?2)");
+	sqlite3_stmt *q = db_sql(s->db, "INSERT INTO idempotency_keys (key, row, max_attempts) VALUES (?1, ?2, ?3)");
 
 	db_bind_text(q, 1, key);
-	db_bind_int(q, 2, row);
+	db_bind_int(q, 2, c->row);
+	db_bind_int(q, 3, c->max_attempts);
 	db_run(s->db, q);
 }
 
@@ -357,9 +360,12 @@ int64_t store_list(struct store *s, const struct store_filter *f, store_each *ea
 		}
 		seen++;
 		last = row;
-		if (match && store_get(s, row, &c)) {
-			each(arg, &c);
-			found++;
+		if (!match || !store_get(s, row, &c))
+			continue;
+		found++;
+		if (!each(arg, &c)) {
+			more = true;
+			break;
 		}
 	}
 	sqlite3_reset(q);

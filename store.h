@@ -40,8 +40,8 @@ bool store_get(struct store *, int64_t row, struct command *out);
 bool store_find(struct store *, const char *id, size_t len, struct command *out);
 void store_save(struct store *, const struct command *);       /* all that may change, of a stored one */
 void store_id(const struct command *, char out[ID_TEXT]);
-bool store_key(struct store *, const char *key, struct command *out);
-void store_key_add(struct store *, const char *key, int64_t row);
+bool store_key(struct store *, const char *key, struct command *out, int64_t *max_attempts);   /* max_attempts: as it was asked for */
+void store_key_add(struct store *, const char *key, const struct command *);
 
 /* Row numbers in rising order into rows[]; how many. */
 int store_pending(struct store *, int64_t after_row, int64_t *rows, int max);
@@ -53,7 +53,7 @@ void store_running(struct store *, store_running_each *, void *arg);
 /* The newest first, rows below `before`; looks at no more than STORE_SCAN_MAX rows, so a page may be short: *next is where to go on, 0 at the end. */
 #define STORE_SCAN_MAX 5000
 struct store_filter { int status, type, needs_review; const char *agent_id; int64_t before; int limit; };   /* -1, NULL: any */
-typedef void store_each(void *arg, const struct command *);
+typedef bool store_each(void *arg, const struct command *);    /* false: the page is full */
 int64_t store_list(struct store *, const struct store_filter *, store_each *, void *arg);
 
 /* Events: the story of a command beyond the plain path. A repeat of the newest one is not written again. */

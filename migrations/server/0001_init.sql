@@ -40,7 +40,8 @@ CREATE TABLE payloads (
 -- Idempotency-Key of a create: the same key with the same request finds the same command.
 CREATE TABLE idempotency_keys (
 	key TEXT PRIMARY KEY,
-	row INTEGER NOT NULL
+	row INTEGER NOT NULL,
+	max_attempts INTEGER NOT NULL          -- as asked for: a RETRY raises the command's own
 ) WITHOUT ROWID;
 
 -- What happened beyond the plain path, for people.
