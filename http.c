@@ -471,7 +471,7 @@ static const char *step_size(struct http_chunks *c, char byte)
 	return NULL;
 }
 
-/* line counts all bytes of all trailers. */
+/* line counts on through all trailers. */
 static const char *step_trailer(struct http_chunks *c, char byte)
 {
 	if (++c->line > TRAILERS_MAX)

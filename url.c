@@ -151,9 +151,11 @@ static const char *read_literal(struct http_text *rest, struct http_url *out)
 static const char *read_port(struct http_text text, struct http_url *out)
 {
 	int64_t port = 0;
+	if (text.n > 0 && text.p[0] != ':')
+		return "a character behind the host's bracket";
 	if (text.n <= 1)
-		return text.n == 0 || text.p[0] == ':' ? NULL : "a character behind the host's bracket";
-	if (text.p[0] != ':' || !is_digit(text.p[1]) || !num_parse(text.p + 1, text.n - 1, 1, 65535, &port))
+		return NULL;
+	if (!is_digit(text.p[1]) || !num_parse(text.p + 1, text.n - 1, 1, 65535, &port))
 		return "the port is not a number from 1 to 65535";
 	out->port = (int)port;
 	return NULL;
