@@ -27,7 +27,7 @@ struct env {
 	int (*wait)(void *world, int nfds, fd_set *rd, fd_set *wr, int64_t timeout_us);   /* as select(); timeout -1: none; signals are let in only here */
 	const char *vfs;                                               /* SQLite's VFS by name; NULL: the default one */
 	bool exclusive;                                                /* SQLite exclusive locking: in a test world only */
-	void (*fatal)(void *world, const char *why);                   /* says why and ends this node; never returns to its caller */
+	void (*fatal)(void *world, const char *why);                   /* says why (one whole log line) and ends this node; never returns to its caller */
 	void (*log)(void *world, const char *line);                    /* one whole line without its newline */
 	bool log_json;                                                 /* --log-format=json */
 	void (*point)(void *world, enum env_point, const char *id, int64_t attempt);   /* may not return; NULL: nobody asks */
@@ -35,7 +35,7 @@ struct env {
 
 void env_real(struct env *);                                   /* fills in the real doors; opens nothing. Writes of a dead peer never raise SIGPIPE */
 void env_close_inherited(void);                                /* closes every descriptor above 2 that came with the process; opens /dev/null for a closed 0, 1 or 2 */
-/* One event, one line: time, level, event (a short fixed word or two), text with control bytes escaped. */
+/* One event, one line: time, event (a short fixed word or two), text with control bytes escaped. */
 void env_log(const struct env *, const char *event, const char *fmt, ...) UTIL_PRINTF(3, 4);
 UTIL_NORETURN void env_fatal(const struct env *, const char *fmt, ...) UTIL_PRINTF(2, 3);
 void env_point(const struct env *, enum env_point, const char *id, int64_t attempt);
