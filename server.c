@@ -1,0 +1,222 @@
+/* server: the control server's main. Settings, wiring, the actions that are not serving; only this file ends the process. */
+#include "api.h"
+#include "conf.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DRAIN_US INT64_C(5000000)
+
+struct node { struct env env; struct loop *loop; struct api *api; bool stopping; int64_t stop_by_us; };
+
+static int complain(int status, const char *text)
+{
+	fprintf(stderr, "server: %s\n", text);
+	return status;
+}
+
+/* "host:port" or "[v6]:port" into an address; numeric hosts and localhost only, so that nothing is looked up. host gets the name without brackets' port. */
+static bool read_listen(const char *text, struct sockaddr_storage *out, socklen_t *len, char host[128])
+{
+	const char *colon = strrchr(text, ':');
+	struct sockaddr_in v4 = {0};
+	struct sockaddr_in6 v6 = {0};
+	int64_t port;
+	size_t n = colon ? (size_t)(colon - text) : 0;
+
+	if (!colon || n == 0 || n >= 120 || !num_parse(colon + 1, strlen(colon + 1), 0, 65535, &port))
+		return false;
+	memcpy(host, text, n);
+	host[n] = '\0';
+	memset(out, 0, sizeof *out);
+	if (host[0] == '[' && host[n - 1] == ']') {
+		char inner[128];
+		memcpy(inner, host + 1, n - 2);
+		inner[n - 2] = '\0';
+		v6.sin6_family = AF_INET6;
+		v6.sin6_port = htons((uint16_t)port);
+		memcpy(out, &v6, sizeof v6);
+		*len = sizeof v6;
+		if (inet_pton(AF_INET6, inner, &v6.sin6_addr) != 1)
+			return false;
+		memcpy(out, &v6, sizeof v6);
+		return true;
+	}
+	v4.sin_family = AF_INET;
+	v4.sin_port = htons((uint16_t)port);
+	if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &v4.sin_addr) != 1)
+		return false;
+	memcpy(out, &v4, sizeof v4);
+	*len = sizeof v4;
+	return true;
+}
+
+static bool is_loopback(const struct sockaddr_storage *a)
+{
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+
+	memcpy(&v4, a, sizeof v4);
+	memcpy(&v6, a, sizeof v6);
+	if (a->ss_family == AF_INET)
+		return ntohl(v4.sin_addr.s_addr) >> 24 == 127;
+	return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr) != 0;
+}
+
+static void address_text(const struct sockaddr_storage *a, char out[96])
+{
+	char host[INET6_ADDRSTRLEN] = "";
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+
+	memcpy(&v4, a, sizeof v4);
+	memcpy(&v6, a, sizeof v6);
+	if (a->ss_family == AF_INET6)
+		snprintf(out, 96, "[%s]:%u", inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof host), (unsigned)ntohs(v6.sin6_port));
+	else
+		snprintf(out, 96, "%s:%u", inet_ntop(AF_INET, &v4.sin_addr, host, sizeof host), (unsigned)ntohs(v4.sin_port));
+}
+
+/* Actions. */
+
+static int migrate(const struct env *env, const char *path)
+{
+	struct buf err = {0};
+	struct store *s = store_open(env, path, &err);
+
+	if (!s)
+		return complain(1, err.data);
+	store_close(s);
+	printf("%s is at the newest version\n", path);
+	return 0;
+}
+
+/* Serving. */
+
+static void stop(void *arg)
+{
+	struct node *n = arg;
+
+	if (n->stopping)
+		_exit(0);
+	n->stopping = true;
+	n->stop_by_us = n->env.mono_us(n->env.world) + DRAIN_US;
+	env_log(&n->env, "stop", "no more requests are taken; answering the %d open connections", api_connections(n->api));
+	api_stop(n->api);
+}
+
+static void resume(void *arg) { api_resume(((struct node *)arg)->api); }
+
+static void run(struct node *n)
+{
+	while (!n->stopping)
+		loop_turn(n->loop, INT64_MAX);
+	do
+		loop_turn(n->loop, n->stop_by_us);
+	while (api_connections(n->api) > 0 && n->env.mono_us(n->env.world) < n->stop_by_us);
+}
+
+static bool announce(const struct sockaddr_storage *bound)
+{
+	char text[96];
+
+	address_text(bound, text);
+	return printf("listening on http://%s\n", text) > 0 && fflush(stdout) == 0;
+}
+
+/* Opens, listens, serves until told to stop. */
+static int serve(struct env *env, const struct conf *conf, struct api_settings *set, const struct sockaddr_storage *addr, socklen_t len)
+{
+	struct node n = { *env, NULL, NULL, false, 0 };
+	struct buf err = {0};
+	struct sockaddr_storage bound;
+	socklen_t bound_len = sizeof bound;
+	struct store *store = store_open(&n.env, conf_text(conf, "db-path"), &err);
+
+	if (!store)
+		return complain(1, err.data);
+	n.loop = loop_new(&n.env);
+	n.api = api_new(n.loop, &n.env, store, set);
+	if (!api_listen(n.api, (const struct sockaddr *)addr, len, &bound, &bound_len)) {
+		buf_fmt(&err, "cannot listen on %s: %s", conf_text(conf, "listen"), strerror(errno));
+		return complain(1, err.data);
+	}
+	loop_signal(n.loop, SIGTERM, stop, &n);
+	loop_signal(n.loop, SIGINT, stop, &n);
+	loop_signal(n.loop, SIGHUP, resume, &n);
+	if (api_paused(n.api))
+		env_log(&n.env, "paused", "this database came from a backup: nothing is handed out until server --resume; agents may report what they know");
+	if (!announce(&bound))
+		return complain(1, "cannot write to standard output");
+	run(&n);
+	api_free(n.api);
+	loop_free(n.loop);
+	buf_free(&err);
+	return 0;
+}
+
+static int start(struct env *env, const struct conf *conf)
+{
+	struct sockaddr_storage addr;
+	socklen_t len;
+	char host[128];
+	struct api_settings set = { conf_int(conf, "lease-ms"), conf_int(conf, "max-attempts"), (int)conf_int(conf, "max-connections"), host, conf_text(conf, "allow-host"),
+		NULL, NULL };
+	struct buf api_token = {0}, agent_token = {0}, err = {0};
+	int status;
+
+	if (!read_listen(conf_text(conf, "listen"), &addr, &len, host))
+		return complain(2, "--listen: an address and a port, as 127.0.0.1:3000 or [::1]:3000, is needed");
+	if (!conf_token(conf, "api-token", &api_token, &err) || !conf_token(conf, "agent-token", &agent_token, &err))
+		return complain(1, err.data);
+	set.api_token = api_token.len ? api_token.data : NULL;
+	set.agent_token = agent_token.len ? agent_token.data : NULL;
+	if (!is_loopback(&addr) && !(set.api_token && set.agent_token) && !conf_on(conf, "insecure"))
+		return complain(1, "--listen: an address that is not loopback needs --api-token-file and --agent-token-file (or --insecure, if you mean it)");
+	status = serve(env, conf, &set, &addr, len);
+	buf_free(&api_token);
+	buf_free(&agent_token);
+	buf_free(&err);
+	return status;
+}
+
+static int act(struct env *env, const struct conf *conf)
+{
+	struct buf text = {0};
+
+	if (conf_on(conf, "help")) {
+		conf_help(CONF_SERVER, &text);
+		return fputs(text.data, stdout) < 0;
+	}
+	if (conf_on(conf, "version"))
+		return puts("onlyonce-server " ONLYONCE_VERSION) < 0;
+	if (conf_on(conf, "migrate"))
+		return migrate(env, conf_text(conf, "db-path"));
+	return start(env, conf);
+}
+
+int main(int argc, char **argv)
+{
+	struct env env;
+	struct buf warnings = {0}, err = {0};
+	struct conf *conf;
+	int status = 2;
+
+	env_close_inherited();
+	env_real(&env);
+	conf = conf_read(CONF_SERVER, argc, argv, &warnings, &err, &status);
+	if (warnings.len)
+		fputs(warnings.data, stderr);
+	buf_free(&warnings);
+	if (!conf)
+		return complain(status, err.data);
+	env.log_json = strcmp(conf_text(conf, "log-format"), "json") == 0;
+	status = act(&env, conf);
+	conf_free(conf);
+	return status;
+}
