@@ -58,13 +58,11 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* One escape at p: its byte, or -1. NUL is no byte of a text. */
+/* One escape at p: its byte, or -1. */
 static int unescape(const char *p, size_t n)
 {
 	int high = n >= 3 ? hex_digit(p[1]) : -1, low = n >= 3 ? hex_digit(p[2]) : -1;
-	if (high < 0 || low < 0)
-		return -1;
-	return high * 16 + low > 0 ? high * 16 + low : -1;
+	return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
 static bool decode(struct http_text from, struct buf *out)
@@ -79,7 +77,7 @@ static bool decode(struct http_text from, struct buf *out)
 		} else if (c == '+') {
 			c = ' ';
 		}
-		if (c <= 0)
+		if (c <= 0)                                            /* NUL is no byte of a text */
 			return false;
 		buf_char(out, (char)c);
 	}
