@@ -1,6 +1,7 @@
 /* server: the control server's main. Settings, wiring, the actions that are not serving; only this file ends the process. */
 #include "api.h"
 #include "conf.h"
+#include "token.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -172,7 +173,8 @@ static int start(struct env *env, const struct conf *conf)
 
 	if (!read_listen(conf_text(conf, "listen"), &addr, &len, host))
 		return complain(2, "--listen: an address and a port, as 127.0.0.1:3000 or [::1]:3000, is needed");
-	if (!conf_token(conf, "api-token", &api_token, &err) || !conf_token(conf, "agent-token", &agent_token, &err))
+	if (!token_read(conf_text(conf, "api-token-file"), conf_text(conf, "api-token"), &api_token, &err)
+		|| !token_read(conf_text(conf, "agent-token-file"), conf_text(conf, "agent-token"), &agent_token, &err))
 		return complain(1, err.data);
 	set.api_token = api_token.len ? api_token.data : NULL;
 	set.agent_token = agent_token.len ? agent_token.data : NULL;
