@@ -19,10 +19,17 @@ bool conf_given(const struct conf *, const char *name);        /* set by anythin
 int conf_operands(const struct conf *);                        /* words behind an action that takes them (--backup FILE) */
 const char *conf_operand(const struct conf *, int i);
 
+/* The secret of that name ("api-token"), from its setting or from the file that the setting NAME-file names; appended, *out stays empty where neither is given.
+ * False: *err says why it cannot be had. */
+bool conf_token(const struct conf *, const char *name, struct buf *out, struct buf *err);
+
 void conf_help(enum conf_program, struct buf *out);            /* --help, whole */
 void conf_example(struct buf *out);                            /* .env.example, whole: both programs, each key commented with help, unit, range */
 /* Walks the table: false at the end. For tests that hold documents against it. */
 struct conf_row { const char *name, *fallback, *unit, *help; unsigned programs; int64_t min, max; bool action, secret; };
 bool conf_walk(size_t i, struct conf_row *out);
+/* The reader of .env over memory: calls pair for each KEY=VALUE; false as soon as pair says so (and has filled *err itself) or at a bad line (".env:3: why"). */
+typedef bool conf_pair(void *arg, int line, const char *key, const char *value);
+bool conf_pairs(const char *p, size_t n, conf_pair *, void *arg, struct buf *err);
 void conf_env_name(const char *name, struct buf *out);         /* "lease-ms" to "LEASE_MS" */
 #endif

@@ -11,8 +11,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -306,26 +304,13 @@ static void add_line(const struct env *env, struct buf *line, const char *event,
 	text_escape(line, body, text->len);
 }
 
-static void add_text(struct buf *b, const char *fmt, va_list args)
-{
-	va_list again;
-	int n;
-
-	va_copy(again, args);
-	n = vsnprintf(NULL, 0, fmt, args);
-	must(n >= 0);
-	must(vsnprintf(buf_room(b, (size_t)n), (size_t)n + 1, fmt, again) == n);
-	va_end(again);
-	b->len += (size_t)n;
-}
-
 void env_log(const struct env *env, const char *event, const char *fmt, ...)
 {
 	struct buf text = {0}, line = {0};
 	va_list args;
 
 	va_start(args, fmt);
-	add_text(&text, fmt, args);
+	buf_vfmt(&text, fmt, args);
 	va_end(args);
 	add_line(env, &line, event, &text);
 	env->log(env->world, line.data);
@@ -339,7 +324,7 @@ void env_fatal(const struct env *env, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	add_text(&text, fmt, args);
+	buf_vfmt(&text, fmt, args);
 	va_end(args);
 	add_line(env, &line, "fatal", &text);
 	env->fatal(env->world, line.data);

@@ -4,7 +4,6 @@
  * U2  A buffer that holds memory is NUL-terminated behind its length after every call.
  * U3  Memory is never short for a caller: the process has ended before that. */
 #include "util.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,20 +99,27 @@ void buf_char(struct buf *b, char c)
 	buf_add(b, &c, 1);
 }
 
+void buf_vfmt(struct buf *b, const char *fmt, va_list args)
+{
+	va_list again;
+	int n;
+
+	must(fmt);
+	va_copy(again, args);
+	n = vsnprintf(NULL, 0, fmt, args);
+	must(n >= 0);
+	must(vsnprintf(buf_room(b, (size_t)n), (size_t)n + 1, fmt, again) == n);
+	va_end(again);
+	b->len += (size_t)n;
+}
+
 void buf_fmt(struct buf *b, const char *fmt, ...)
 {
 	va_list args;
-	int n;
 
 	va_start(args, fmt);
-	n = vsnprintf(NULL, 0, fmt, args);
+	buf_vfmt(b, fmt, args);
 	va_end(args);
-	must(n >= 0);
-	char *end = buf_room(b, (size_t)n);
-	va_start(args, fmt);
-	must(vsnprintf(end, (size_t)n + 1, fmt, args) == n);
-	va_end(args);
-	b->len += (size_t)n;
 }
 
 void buf_drop(struct buf *b, size_t n)

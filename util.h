@@ -1,6 +1,7 @@
 /* util: growing buffer, checked allocation, time formats, ids, strict numbers, UTF-8. Knows nothing of the rest. */
 #ifndef UTIL_H
 #define UTIL_H
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,7 @@ void buf_add(struct buf *, const void *p, size_t n);
 void buf_str(struct buf *, const char *text);
 void buf_char(struct buf *, char c);
 void buf_fmt(struct buf *, const char *fmt, ...) UTIL_PRINTF(2, 3);
+void buf_vfmt(struct buf *, const char *fmt, va_list) UTIL_PRINTF(2, 0);
 void buf_drop(struct buf *, size_t n);                     /* removes the first n bytes */
 void buf_clear(struct buf *);                              /* length 0; keeps the memory */
 void buf_free(struct buf *);                               /* back to all zero */
