@@ -939,16 +939,16 @@ struct api *api_new(struct loop *loop, const struct env *env, struct store *stor
 	struct api *api = mem_new(sizeof *api);
 	struct conns_limits limits = { BODY_MAX, BODIES_MAX, set->connections, 10 * SECONDS, 30 * SECONDS, 30 * SECONDS, 60 * SECONDS, COMMON_FIELDS };
 	struct conns_hooks hooks = { api, check_head, take_request, peer_gone, refuse_early };
-	const char *value;
+	const char *restore = NULL;
 
 	api->loop = loop;
 	api->env = env;
 	api->store = store;
 	api->set = *set;
-	api->paused = store_fact(store, "paused", &value);
+	api->paused = store_fact(store, "paused", &restore);
 	api->dispatch = dispatch_new(loop, env, store, set->lease_ms, lease_ended, api);
 	api->claim = claim_new(loop, env, store, api->dispatch, set->lease_ms);
-	claim_pause(api->claim, api->paused);
+	claim_pause(api->claim, restore);
 	api->conns = conns_new(loop, env, &limits, &hooks);
 	loop_after(loop, turn_end, api);
 	return api;
@@ -974,7 +974,7 @@ void api_resume(struct api *api)
 	db_begin(store_db(api->store));
 	store_fact_put(api->store, "paused", NULL);
 	api->paused = false;
-	claim_pause(api->claim, false);
+	claim_pause(api->claim, NULL);
 	env_log(api->env, "resumed", "commands are handed out again");
 	loop_again(api->loop);
 }

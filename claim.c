@@ -36,7 +36,8 @@ struct claim {
 	int impatient;
 	struct stray *strays;
 	size_t strays_count, strays_room;
-	bool stopped, paused;
+	bool stopped;
+	char *paused;                      /* the restore's name: nothing is handed out */
 };
 
 static int64_t now_ms(const struct claim *m) { return m->env->wall_ms(m->env->world); }
@@ -63,7 +64,13 @@ static void leave(struct waiter *w)
 
 static void end_empty(struct waiter *w)
 {
-	answer_empty(w->conn, 204, NO_STORE);
+	struct buf fields = {0};
+
+	buf_str(&fields, NO_STORE);
+	if (w->home->paused)
+		buf_fmt(&fields, "Onlyonce-Paused: %s\r\n", w->home->paused);
+	answer_empty(w->conn, 204, fields.data);
+	buf_free(&fields);
 	leave(w);
 }
 
@@ -355,7 +362,11 @@ void claim_stop(struct claim *m)
 		end_empty(m->first);
 }
 
-void claim_pause(struct claim *m, bool paused) { m->paused = paused; }
+void claim_pause(struct claim *m, const char *restore)
+{
+	free(m->paused);
+	m->paused = mem_dup(restore);
+}
 
 /* Making, loading, ending. */
 
@@ -386,5 +397,6 @@ void claim_free(struct claim *m)
 	while (m->first)
 		leave(m->first);
 	free(m->strays);
+	free(m->paused);
 	free(m);
 }

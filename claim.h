@@ -16,5 +16,5 @@ void claim_match(struct claim *);                              /* at the turn's 
 void claim_gone(struct claim *, struct conn *);                /* a parked poll's connection is gone */
 void claim_stop(struct claim *);                               /* ends every parked poll with 204 and parks no more */
 void claim_hear(struct claim *, const struct who *);           /* a report came from it */
-void claim_pause(struct claim *, bool paused);                 /* paused: nothing is handed out */
+void claim_pause(struct claim *, const char *restore);         /* nothing is handed out, and polls hear the restore's name; NULL: go on */
 #endif

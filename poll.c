@@ -21,6 +21,7 @@
 #define ANSWER_MAX (4u * 1024 * 1024)
 #define LAZY_US INT64_C(1000000)       /* an ANSWERED mark waits this long for other writes to go with */
 #define RETRY_US INT64_C(1000000)      /* no room: how often it is tried again */
+#define DEBTS_FLYING 8                /* reports of open entries in flight at a time */
 #define DAY_US INT64_C(86400000000)
 #define LEASE_MS_FIRST 30000           /* until the server has spoken of one */
 
@@ -52,7 +53,7 @@ struct slot {
 /* A journal write on its way into the turn's transaction. */
 struct write { struct write *next; enum write_kind kind; struct slot *slot; char id[ID_TEXT]; int64_t attempt; enum journal_answer answer; };
 
-/* An open entry found at the start. */
+/* An entry that must be answered before anything else is asked for. */
 struct debt { struct debt *next; struct poll *home; struct report_call *report; char id[ID_TEXT]; int64_t attempt; };
 
 struct poll {
@@ -65,6 +66,7 @@ struct poll {
 	struct debt *debts;
 	struct write *writes, **writes_end;
 	bool eager, full, draining, fencing, fenced, failed, quiet;    /* eager: a write waits that something depends on */
+	bool reopening;                    /* the server's database was put back: every entry is owed again once that is written */
 	struct loop_timer lazy, prune;
 };
 
@@ -423,6 +425,19 @@ static void conflict(struct slot *s, const struct json *body)
 	s->state = SLOT_RESTING;
 }
 
+/* A server that hands out nothing because its database came from a backup names the restore: it is told once all this journal knows. */
+static void hear_of_restore(struct poll *p, const struct http_head *head)
+{
+	struct http_text text = http_field(head, "onlyonce-paused");
+	char *restore = text.p && text.n <= 64 ? mem_dupn(text.p, text.n) : NULL;
+
+	if (restore && !p->reopening && !owes(p) && journal_reopen(p->journal, restore)) {
+		env_log(p->env, "restore", "the server's database came from a backup: sending it all that this journal knows");
+		p->reopening = p->eager = true;
+	}
+	free(restore);
+}
+
 static void asked(void *arg, const struct call_answer *a)
 {
 	struct slot *s = arg;
@@ -438,6 +453,7 @@ static void asked(void *arg, const struct call_answer *a)
 			env_log(p->env, "server answers", "polls are answered again");
 		p->quiet = false;
 		s->tries = 0;
+		hear_of_restore(p, a->head);
 		s->rested = a->status == 204;
 		if (a->status == 200)
 			assigned(s, &body);
@@ -456,7 +472,7 @@ static bool may_ask(const struct slot *s)
 {
 	const struct poll *p = s->home;
 
-	return !p->draining && !p->full && !owes(p) && !(p->set.once && (s != p->slots || p->failed));
+	return !p->draining && !p->full && !p->reopening && !owes(p) && !(p->set.once && (s != p->slots || p->failed));
 }
 
 static void ask(void *arg)
@@ -497,7 +513,32 @@ static void wake_all(struct poll *p)
 			rest(&p->slots[i], loop_now_us(p->loop));
 }
 
-/* Debts: what was open at the start. */
+/* Debts: what was open at the start, and all that was ever answered when the server's database was put back. */
+
+static void debt_paid(void *arg, enum report_fate fate);
+
+static void debt_send(struct debt *d)
+{
+	struct poll *p = d->home;
+	struct journal_entry e;
+	bool held = journal_get(p->journal, d->id, d->attempt, &e), done = held && e.state == JOURNAL_FINISHED;
+	struct report_content c = { d->id, d->attempt, e.agent_id, done ? (e.completed ? REPORT_COMPLETED : REPORT_FAILED)
+		: e.state == JOURNAL_STARTED ? REPORT_INTERRUPTED : REPORT_NOT_STARTED, done && !e.completed ? e.failure : FAILURE_NONE,
+		done ? e.result : NULL, e.result_len, done && !e.completed ? e.error : NULL };
+
+	must(held);
+	env_log(p->env, "open entry", "%s, attempt %lld: reporting %s", d->id, (long long)d->attempt, report_text(c.report));
+	d->report = report_send(p->loop, p->env, &p->place, NULL, &c, debt_paid, d);
+}
+
+static void debts_send(struct poll *p)
+{
+	int flying = 0;
+
+	for (struct debt *d = p->debts; d && flying < DEBTS_FLYING; d = d->next, flying++)
+		if (!d->report)
+			debt_send(d);
+}
 
 static void debt_paid(void *arg, enum report_fate fate)
 {
@@ -509,26 +550,39 @@ static void debt_paid(void *arg, enum report_fate fate)
 		;
 	*at = d->next;
 	free(d);
+	debts_send(p);
 	if (!p->debts)
 		wake_all(p);
+}
+
+static bool at_work(const struct poll *p, const struct journal_entry *e)
+{
+	for (int i = 0; i < p->set.slots; i++)
+		if (p->slots[i].state >= SLOT_WRITING && p->slots[i].attempt == e->attempt && strcmp(p->slots[i].id, e->id) == 0)
+			return true;
+	return false;
 }
 
 static void debt_add(void *arg, const struct journal_entry *e)
 {
 	struct poll *p = arg;
-	struct debt *d = mem_new(sizeof *d);
-	bool done = e->state == JOURNAL_FINISHED;
-	struct report_content c = { e->id, e->attempt, e->agent_id, done ? (e->completed ? REPORT_COMPLETED : REPORT_FAILED)
-		: e->state == JOURNAL_STARTED ? REPORT_INTERRUPTED : REPORT_NOT_STARTED, done && !e->completed ? e->failure : FAILURE_NONE,
-		done ? e->result : NULL, e->result_len, done && !e->completed ? e->error : NULL };
+	struct debt *d;
 
+	if (at_work(p, e))
+		return;
+	d = mem_new(sizeof *d);
 	d->home = p;
 	strcpy(d->id, e->id);
 	d->attempt = e->attempt;
 	d->next = p->debts;
 	p->debts = d;
-	env_log(p->env, "open entry", "%s, attempt %lld: reporting %s", d->id, (long long)d->attempt, report_text(c.report));
-	d->report = report_send(p->loop, p->env, &p->place, NULL, &c, debt_paid, d);
+}
+
+static void owe_all_open(struct poll *p)
+{
+	must(!p->debts);
+	journal_open_entries(p->journal, debt_add, p);
+	debts_send(p);
 }
 
 /* The turn's end: one transaction for all slots. */
@@ -614,6 +668,9 @@ static void commit(struct poll *p)
 		*p->writes_end = w;
 		p->writes_end = &w->next;
 	}
+	if (good && p->reopening)
+		owe_all_open(p);
+	p->reopening = false;
 	if (good)
 		room_again(p);
 	else
@@ -666,7 +723,7 @@ struct poll *poll_new(struct loop *loop, const struct env *env, struct journal *
 	p->place = place;
 	p->writes_end = &p->writes;
 	p->slots = mem_new((size_t)set->slots * sizeof *p->slots);
-	journal_open_entries(journal, debt_add, p);
+	owe_all_open(p);
 	for (int i = 0; i < set->slots; i++)
 		slot_make(p, i);
 	loop_after(loop, turn_end, p);
