@@ -1,5 +1,6 @@
 /* server: the control server's main. Settings, wiring, the actions that are not serving; only this file ends the process. */
 #include "api.h"
+#include "audit.h"
 #include "conf.h"
 #include "token.h"
 #include <arpa/inet.h>
@@ -95,6 +96,23 @@ static int migrate(const struct env *env, const char *path)
 	store_close(s);
 	printf("%s is at the newest version\n", path);
 	return 0;
+}
+
+static int audit(const struct env *env, const struct conf *conf)
+{
+	const char *journals[1024];
+	struct buf out = {0};
+	int n = conf_operands(conf) - 1;
+	enum audit_result result;
+
+	if (n > (int)(sizeof journals / sizeof *journals))
+		return complain(2, "--audit: at most 1024 journals at a time");
+	for (int i = 0; i < n; i++)
+		journals[i] = conf_operand(conf, i + 1);
+	result = audit_run(env, conf_operand(conf, 0), journals, n, conf_on(conf, "json"), &out);
+	if (result == AUDIT_UNREADABLE)
+		return complain(AUDIT_UNREADABLE, out.data);
+	return fputs(out.data, stdout) < 0 || fflush(stdout) != 0 ? complain(AUDIT_UNREADABLE, "cannot write to standard output") : (int)result;
 }
 
 /* Serving. */
@@ -199,6 +217,8 @@ static int act(struct env *env, const struct conf *conf)
 		return puts("onlyonce-server " ONLYONCE_VERSION) < 0;
 	if (conf_on(conf, "migrate"))
 		return migrate(env, conf_text(conf, "db-path"));
+	if (conf_on(conf, "audit"))
+		return audit(env, conf);
 	return start(env, conf);
 }
 

@@ -372,6 +372,25 @@ int64_t store_list(struct store *s, const struct store_filter *f, store_each *ea
 	return more ? last : 0;
 }
 
+void store_walk(struct store *s, store_each *each, void *arg)
+{
+	sqlite3_stmt *q = db_sql(s->db, "SELECT row FROM commands ORDER BY row");
+	struct command c;
+
+	while (db_step(s->db, q) == SQLITE_ROW)
+		if (store_get(s, sqlite3_column_int64(q, 0), &c) && !each(arg, &c))
+			break;
+	sqlite3_reset(q);
+}
+
+void store_snapshot(struct store *s)
+{
+	if (!sqlite3_get_autocommit(db_handle(s->db)))
+		db_run(s->db, db_sql(s->db, "COMMIT"));
+	db_run(s->db, db_sql(s->db, "BEGIN"));
+	store_answers(s);
+}
+
 /* Events. */
 
 static bool same_text(const char *a, const char *b)

@@ -56,6 +56,9 @@ struct store_filter { int status, type, needs_review; const char *agent_id; int6
 typedef bool store_each(void *arg, const struct command *);    /* false: the page is full */
 int64_t store_list(struct store *, const struct store_filter *, store_each *, void *arg);
 
+void store_walk(struct store *, store_each *, void *arg);      /* every command, oldest first; each may call store_forget */
+void store_snapshot(struct store *);                           /* a reader: what is read from now on is of this instant, until the next call */
+
 /* Events: the story of a command beyond the plain path. A repeat of the newest one is not written again. */
 struct event { int64_t at; const char *kind, *actor; int64_t attempt; const char *evidence, *verdict, *detail; };
 void store_event_add(struct store *, int64_t row, const struct event *);
