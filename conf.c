@@ -20,8 +20,8 @@
 #define BOTH (CONF_SERVER | CONF_AGENT)
 #define DENIED "169.254.0.0/16,fe80::/10,fd00:ec2::254/128"
 
-/* LIST: text that a flag may set to nothing. SECRET: text under the rule S3. */
-enum kind { TEXT, LIST, SECRET, WHOLE, REAL, CHOICE, SWITCH, ACTION };
+/* LIST: text that a flag may set to nothing. SECRET: text under the rule S3. MODE: an action that goes together with other modes. */
+enum kind { TEXT, LIST, SECRET, WHOLE, REAL, CHOICE, SWITCH, ACTION, MODE };
 
 /* more: a CHOICE's words; an ACTION's operands, where "..." means one or more and else there is one; or "--x", the action it goes with. */
 struct row {
@@ -69,9 +69,9 @@ static const struct row rows[] = {
 	{ "check", ACTION, CONF_SERVER, NULL, NULL, 0, 0, NULL, "check the database's integrity" },
 	{ "resume", ACTION, CONF_SERVER, NULL, NULL, 0, 0, NULL, "let a restored database hand out commands again" },
 	{ "health", ACTION, CONF_SERVER, NULL, NULL, 0, 0, NULL, "ask the running server whether it is well" },
-	{ "once", ACTION, CONF_AGENT, NULL, NULL, 0, 0, NULL, "poll once, run what is given, report, end" },
+	{ "once", MODE, CONF_AGENT, NULL, NULL, 0, 0, NULL, "poll once, run what is given, report, end" },
 	{ "log", ACTION, CONF_AGENT, NULL, NULL, 0, 0, NULL, "print the journal, newest first" },
-	{ "new-journal", ACTION, CONF_AGENT, NULL, NULL, 0, 0, NULL, "put the journal aside and begin a new one" },
+	{ "new-journal", MODE, CONF_AGENT, NULL, NULL, 0, 0, NULL, "put the journal aside and begin a new one" },
 	{ "version", ACTION, BOTH, NULL, NULL, 0, 0, NULL, "print the version" },
 	{ "help", ACTION, BOTH, NULL, NULL, 0, 0, NULL, "print this" },
 };
@@ -101,6 +101,11 @@ enum from { FROM_FLAG, FROM_ENVIRONMENT, FROM_FILE, FROM_TABLE };
 struct source { enum from from; int line; };
 
 /* the table */
+
+static bool is_action(const struct row *row)
+{
+	return row->kind == ACTION || row->kind == MODE;
+}
 
 static bool is_text(enum kind kind)
 {
@@ -136,7 +141,7 @@ static size_t row_find_key(const char *key)
 	for (; i < ROWS; i++) {
 		buf_clear(&name);
 		conf_env_name(rows[i].name, &name);
-		if (rows[i].kind != ACTION && strcmp(name.data, key) == 0)
+		if (!is_action(&rows[i]) && strcmp(name.data, key) == 0)
 			break;
 	}
 	buf_free(&name);
@@ -148,7 +153,7 @@ bool conf_walk(size_t i, struct conf_row *out)
 	if (i >= ROWS)
 		return false;
 	const struct row *r = &rows[i];
-	*out = (struct conf_row){ r->name, r->fallback, r->unit, r->help, r->programs, r->min, r->max, r->kind == ACTION, r->kind == SECRET };
+	*out = (struct conf_row){ r->name, r->fallback, r->unit, r->help, r->programs, r->min, r->max, is_action(r), r->kind == SECRET };
 	return true;
 }
 
@@ -211,6 +216,7 @@ static bool read_value(const struct row *row, const char *text, struct value *v)
 		return *text != '\0';
 	case LIST:
 	case ACTION:
+	case MODE:
 		break;
 	}
 	return true;
@@ -309,9 +315,9 @@ static bool take_flag(struct reader *r, const char *word)
 		return refuse_secret(r, &rows[i]);
 	if (r->conf->values[i].text)
 		return refuse(r, "", word, len, " is given twice");
-	if (rows[i].kind == ACTION && value)
+	if (is_action(&rows[i]) && value)
 		return refuse(r, "", word, len, " takes no value behind '='");
-	if (!value && rows[i].kind != ACTION && rows[i].kind != SWITCH)
+	if (!value && !is_action(&rows[i]) && rows[i].kind != SWITCH)
 		return refuse(r, "", word, len, ": a value is needed, behind '='");
 	return take(r, i, (struct source){ FROM_FLAG, 0 }, value ? value : "true");
 }
@@ -329,7 +335,7 @@ static bool check_actions(struct reader *r)
 	struct conf *c = r->conf;
 
 	for (size_t i = 0; i < ROWS; i++) {
-		if (rows[i].kind != ACTION || !c->values[i].text)
+		if (!is_action(&rows[i]) || !c->values[i].text)
 			continue;
 		if (is_addition(&rows[i]) && !c->values[row_find(rows[i].more + 2, strlen(rows[i].more + 2))].text) {
 			buf_fmt(r->err, "--%s goes with %s only", rows[i].name, rows[i].more);
@@ -337,7 +343,7 @@ static bool check_actions(struct reader *r)
 		}
 		if (is_addition(&rows[i]))
 			continue;
-		if (action) {
+		if (action && !(action->kind == MODE && rows[i].kind == MODE)) {
 			buf_fmt(r->err, "--%s and --%s do not go together", action->name, rows[i].name);
 			return false;
 		}
@@ -378,7 +384,7 @@ static bool read_environment(struct reader *r)
 	bool good = true;
 
 	for (size_t i = 0; i < ROWS && good; i++) {
-		if (rows[i].kind == ACTION || !(rows[i].programs & r->conf->program))
+		if (is_action(&rows[i]) || !(rows[i].programs & r->conf->program))
 			continue;
 		buf_clear(&name);
 		conf_env_name(rows[i].name, &name);
@@ -646,8 +652,8 @@ bool conf_on(const struct conf *c, const char *name)
 	enum kind kind;
 	const struct value *v = find(c, name, &kind);
 
-	must(kind == SWITCH || kind == ACTION);
-	return kind == ACTION ? v->text != NULL : v->whole != 0;
+	must(kind == SWITCH || kind == ACTION || kind == MODE);
+	return kind == SWITCH ? v->whole != 0 : v->text != NULL;
 }
 
 const char *conf_text(const struct conf *c, const char *name)
@@ -754,7 +760,10 @@ static void help_setting(struct buf *out, const struct row *row)
 	from = out->len;
 	conf_env_name(row->name, out);
 	pad(out, from, 21);
-	buf_fmt(out, "%s%s%s\n", row->help, row->unit ? ", " : "", row->unit ? row->unit : "");
+	buf_str(out, row->help);
+	if (row->unit)
+		buf_fmt(out, " (%s)", row->unit);
+	buf_char(out, '\n');
 }
 
 static void help_action(struct buf *out, const struct row *row)
@@ -773,13 +782,13 @@ void conf_help(enum conf_program program, struct buf *out)
 	const char *name = program == CONF_SERVER ? "server" : "agent";
 
 	buf_fmt(out, "usage: %s [--setting=value ...] [--action]\n", name);
-	buf_str(out, "\nSettings: as a flag, in the environment, in .env of the working directory; else what stands here.\n");
+	buf_str(out, "\nSettings: as a flag, in the environment, in .env of the working directory, else as shown.\n");
 	for (size_t i = 0; i < ROWS; i++)
-		if ((rows[i].programs & program) && rows[i].kind != ACTION)
+		if ((rows[i].programs & program) && !is_action(&rows[i]))
 			help_setting(out, &rows[i]);
 	buf_fmt(out, "\nActions: without one the %s runs until SIGTERM or SIGINT.\n", name);
 	for (size_t i = 0; i < ROWS; i++)
-		if ((rows[i].programs & program) && rows[i].kind == ACTION)
+		if ((rows[i].programs & program) && is_action(&rows[i]))
 			help_action(out, &rows[i]);
 	buf_str(out, "\nExit status: 0 all went well; 1 it did not, one line on stderr says why; 2 wrong usage");
 	buf_str(out, program == CONF_SERVER ? ";\n--audit: 0 proven, 1 violated, 3 not proven.\n" : ";\n137 died on purpose.\n");
@@ -793,7 +802,7 @@ void conf_example(struct buf *out)
 		"# A flag or the environment goes before what stands there; the values here are the defaults.\n");
 	for (size_t i = 0; i < ROWS; i++) {
 		const struct row *row = &rows[i];
-		if (row->kind == ACTION)
+		if (is_action(row))
 			continue;
 		buf_fmt(out, "\n# %s: %s", whose[row->programs], row->help);
 		if (row->kind == WHOLE || row->kind == REAL || row->kind == SWITCH) {
