@@ -39,7 +39,7 @@ static const struct row rows[] = {
 	{ "lease-ms", WHOLE, CONF_SERVER, "30000", "milliseconds", 50, 3600000, NULL, "silence that ends a claim" },
 	{ "max-attempts", WHOLE, CONF_SERVER, "5", NULL, 1, 1000000, NULL, "starts of one command at most" },
 	{ "allow-host", LIST, CONF_SERVER, NULL, NULL, 0, 0, NULL, "further Host names, by commas" },
-	{ "max-connections", WHOLE, CONF_SERVER, "0", NULL, 0, 100000, NULL, "at a time; 0: as many as fit" },
+	{ "max-connections", WHOLE, CONF_SERVER, "0", NULL, 0, 100000, NULL, "connections at a time; 0: as many as fit" },
 	{ "insecure", SWITCH, CONF_SERVER, "false", NULL, 0, 1, NULL, "serve other hosts without tokens" },
 	{ "api-token-file", TEXT, CONF_SERVER, NULL, NULL, 0, 0, NULL, "file with the clients' token" },
 	{ "api-token", SECRET, CONF_SERVER, NULL, NULL, 0, 0, NULL, "the clients' token itself" },
