@@ -58,7 +58,7 @@ static const struct row rows[] = {
 	{ "tls-ca-file", TEXT, CONF_AGENT, NULL, NULL, 0, 0, NULL, "CA certificates to trust, PEM" },
 	{ "drain-ms", WHOLE, CONF_AGENT, "30000", "milliseconds", 0, 86400000, NULL, "for work to end at SIGTERM" },
 	{ "journal-keep-days", WHOLE, CONF_AGENT, "30", "days", 0, 36500, NULL, "answered records are kept" },
-	{ "kill-after", WHOLE, CONF_AGENT, "0", "seconds", 0, 86400, NULL, "until SIGKILL to itself; 0: never" },
+	{ "kill-after", WHOLE, CONF_AGENT, "0", "seconds", 0, 86400, NULL, "until its own SIGKILL; 0: never" },
 	{ "random-failures", SWITCH, CONF_AGENT, "false", NULL, 0, 1, NULL, "die at random points of commands" },
 	{ "random-failure-rate", REAL, CONF_AGENT, "0.3", NULL, 0, 1, NULL, "how probable, for each command" },
 
