@@ -43,7 +43,7 @@ static void on_head(void *arg, struct conn *c, const struct http_head *head)
 		reply(c, 401, "no");
 }
 
-/* /park: later; /alive: asks the kernel in between; else the body comes back, or the path. */
+/* /park: later; /owe: later too, but no poll; /alive: asks the kernel in between; /ask: about the first parked one; else the body comes back, or the path. */
 static void on_request(void *arg, struct conn *c, const struct http_head *head, const char *body, size_t body_len)
 {
 	struct bench *b = arg;
@@ -58,6 +58,12 @@ static void on_request(void *arg, struct conn *c, const struct http_head *head, 
 		b->parked[b->parked_count++] = c;
 		return;
 	}
+	if (http_is(head->path, "/owe")) {
+		assert_false(conn_idle_poll(c, false));
+		return;
+	}
+	if (http_is(head->path, "/ask"))
+		buf_str(&b->told, conn_alive(b->parked[0]) ? "" : "dead ");
 	if (http_is(head->path, "/alive") && !conn_alive(c)) {
 		buf_str(&b->told, "dead ");
 		return;
@@ -244,6 +250,12 @@ static void answers_and_keeps_the_connection(void **state)
 	turn(b);
 	heard(b, fd, 200, "hello", 'o');
 	told(b, "/one /p ");
+	pass(b, SECONDS);
+	say(b, fd, "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	turn(b);
+	heard(b, fd, 200, "/a", 'o');
+	assert_non_null(strstr(b->got.data, "\r\nConnection: keep-alive\r\n"));
+	assert_null(strstr(b->got.data, "22:13:20"));
 }
 
 static const struct { const char *what, *request, *answer; int status; char end; } shapes[] = {
@@ -318,6 +330,49 @@ static void pipelined_requests_are_answered_in_order_one_a_turn(void **state)
 	assert_int_equal(hear(b, fd), 'o');
 	const char *at = strstr(b->got.data, "/1HTTP/1.1 ");
 	assert_true(at && (at = strstr(at, "bbHTTP/1.1 ")) && (at = strstr(at, "ccHTTP/1.1 ")) && strstr(at, "\r\n\r\n/4"));
+}
+
+static void a_refused_body_is_never_taken_for_a_request(void **state)
+{
+	struct bench *b = *state;
+	int fd = dial_say(b, "POST /bad HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n" GET("/1")), bare = dial_say(b, GET("/bad") GET("/2"));
+
+	turns(b, 2);
+	say(b, fd, GET("/1"));
+	turns(b, 2);
+	told(b, "/2 ");
+	heard(b, fd, 401, "no", 'o');
+	assert_non_null(strstr(b->got.data, "\r\nConnection: close\r\n"));
+	assert_int_equal(hear(b, bare), 'o');
+	assert_int_equal(count(b->got.data, "HTTP/1.1 "), 2);
+}
+
+static void requests_behind_a_last_one_are_read_away(void **state)
+{
+	struct bench *b = *state;
+	int fd = dial_say(b, "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" GET("/b"));
+
+	turns(b, 3);
+	told(b, "/a ");
+	heard(b, fd, 200, "/a", 'o');
+	b->env.close(b->world, fd);
+	turn(b);
+	assert_int_equal(conns_count(b->conns), 0);
+}
+
+static void a_flood_of_requests_is_not_taken_in_beforehand(void **state)
+{
+	struct bench *b = *state;
+	int fd = dial(b), sent = 0;
+
+	fakeworld_capacity(b->world, fd, 1000000);
+	for (int i = 0; i < 3000; i++) {
+		for (int k = 0; k < 8; k++)
+			sent += b->env.send(b->world, fd, GET("/x"), strlen(GET("/x"))) > 0 ? 1 : 0;
+		turn(b);
+	}
+	hear(b, fd);
+	assert_true((size_t)(sent - count(b->got.data, "HTTP/1.1 ")) * strlen(GET("/x")) < 65536 + 2 * 16384);
 }
 
 static void on_timer(void *arg)
@@ -430,6 +485,22 @@ static void asking_finds_the_end_at_once_and_gone_follows_in_a_later_turn(void *
 	assert_int_equal(conns_count(b->conns), 0);
 }
 
+static void the_end_found_by_asking_is_not_told_in_the_same_turn(void **state)
+{
+	struct bench *b = *state;
+	int asker = dial(b), p;
+
+	turn(b);
+	p = dial_say(b, GET("/park"));
+	turns(b, 2);
+	say(b, asker, GET("/ask"));
+	b->env.close(b->world, p);
+	turn(b);
+	told(b, "/park /ask dead ");
+	pass(b, 10);
+	told(b, "gone ");
+}
+
 static void asking_keeps_the_bytes_of_the_request_and_of_the_next(void **state)
 {
 	struct bench *b = *state;
@@ -447,7 +518,7 @@ static void asking_keeps_the_bytes_of_the_request_and_of_the_next(void **state)
 static void a_parked_peer_may_pipeline_only_a_little(void **state)
 {
 	struct bench *b = *state;
-	int fd = dial_say(b, GET("/park")), sent = 0;
+	int fd = dial_say(b, GET("/park")), other = dial(b), sent = 0;
 	char junk[1024];
 
 	memset(junk, 'x', sizeof junk);
@@ -458,6 +529,15 @@ static void a_parked_peer_may_pipeline_only_a_little(void **state)
 	}
 	assert_true(sent <= 65536 + 3 * 16384);
 	assert_true(conn_alive(b->parked[0]));
+	say(b, other, GET("/park"));
+	turns(b, 2);
+	memset(junk, 'x', sizeof junk);
+	for (int i = 0; i < 60; i++)
+		assert_int_equal(b->env.send(b->world, other, junk, sizeof junk), (ssize_t)sizeof junk);
+	assert_true(conn_alive(b->parked[1]));
+	for (sent = 0; b->env.send(b->world, other, junk, sizeof junk) > 0; sent++)
+		;
+	assert_true(sent <= 4 + 4);                                /* what there was room for, and the little that was taken in */
 	reply(b->parked[0], 200, "done");
 	turn(b);
 	heard(b, fd, 200, "done", 'o');
@@ -570,6 +650,20 @@ static void a_head_dripping_in_does_not_extend_its_deadline(void **state)
 	heard(b, fd, 408, "\n", 'o');
 }
 
+static void a_head_has_its_own_time_after_idling(void **state)
+{
+	struct bench *b = *state;
+	int fd = dial(b);
+
+	turn(b);
+	pass(b, 55 * SECONDS);
+	say(b, fd, "GET /a HT");
+	pass(b, 9 * SECONDS);
+	say(b, fd, "TP/1.1\r\nHost: x\r\n\r\n");
+	turn(b);
+	heard(b, fd, 200, "/a", 'o');
+}
+
 static void a_parked_poll_has_no_deadline(void **state)
 {
 	struct bench *b = *state;
@@ -612,11 +706,18 @@ static void a_body_of_exactly_the_cap_is_taken(void **state)
 	struct bench *b = *state;
 	int fd = dial_say(b, POST("100000"));
 
+	turn(b);
+	fakeworld_capacity(b->world, fd + 1, 200000);              /* the server's end, the next descriptor */
 	fakeworld_capacity(b->world, fd, 200000);
 	say_much(b, fd, 60000);
 	turns(b, 10);
 	say_much(b, fd, 40000);
 	turns(b, 10);
+	heard(b, fd, 200, "yyyy", 'o');
+	say(b, fd, CHUNKED "186a0\r\n");
+	say_much(b, fd, 100000);
+	say(b, fd, "\r\n0\r\n\r\n");
+	turns(b, 20);
 	heard(b, fd, 200, "yyyy", 'o');
 }
 
@@ -645,6 +746,47 @@ static void bodies_beyond_the_memory_wait_unread_in_line(void **state)
 	turns(b, 10);
 	heard(b, fds[4], 200, "yyy", 'o');
 	told(b, "/p /p ");
+}
+
+static void a_small_body_does_not_overtake_a_large_one_that_waits(void **state)
+{
+	struct bench *b = *state;
+	int fds[3], small;
+
+	fds[0] = dial_say(b, POST("100000"));
+	fds[1] = dial_say(b, POST("90000"));
+	fds[2] = dial_say(b, POST("50000"));
+	turns(b, 2);
+	dial_say(b, POST("100000"));
+	turns(b, 2);
+	small = dial_say(b, POST("2") "a");
+	turns(b, 2);
+	say(b, small, "b");
+	turns(b, 2);
+	told(b, "");
+	b->env.close(b->world, fds[1]);
+	turns(b, 3);
+	heard(b, small, 200, "ab", 'o');
+}
+
+static void a_body_larger_than_all_memory_is_taken_alone(void **state)
+{
+	struct bench *b;
+
+	(void)state;
+	setup_unlistened((void **)&b);
+	b->limits.bodies_bytes = 1000;
+	begin(b);
+	int fd = dial_say(b, POST("2000")), other = dial_say(b, POST("2") "a");
+	turns(b, 2);
+	say(b, other, "b");
+	turns(b, 2);
+	told(b, "");
+	say_much(b, fd, 2000);
+	turns(b, 3);
+	heard(b, fd, 200, "yy", 'o');
+	heard(b, other, 200, "ab", 'o');
+	teardown((void **)&b);
 }
 
 static void who_waits_for_memory_too_long_is_told_to_come_again(void **state)
@@ -702,6 +844,30 @@ static void pressure_closes_idle_then_unfinished_then_parked_then_refuses(void *
 	assert_int_equal(hear(b, park), 'c');
 	heard(b, fds[4], 200, "/4", 'o');
 	assert_int_equal(conns_count(b->conns), 3);
+}
+
+static void the_longest_idle_goes_first_and_an_owed_answer_never(void **state)
+{
+	struct bench *b = *state;
+	int a = dial_say(b, GET("/a")), o = dial_say(b, GET("/park")), c = dial_say(b, GET("/c"));
+
+	turns(b, 2);
+	reply(b->parked[0], 200, "");
+	pass(b, SECONDS);
+	say(b, a, GET("/a2"));
+	say(b, o, GET("/owe"));                                    /* parked before, not now */
+	turns(b, 2);
+	dial_say(b, GET("/owe"));
+	turns(b, 2);
+	assert_int_equal(hear(b, c), 'c');
+	dial_say(b, GET("/owe"));
+	turns(b, 2);
+	assert_int_equal(hear(b, a), 'c');
+	int late = dial(b);
+	turns(b, 2);
+	heard(b, late, 503, "too many connections\n", 'o');
+	assert_int_equal(hear(b, o), 'o');
+	told(b, "/a /park /c /a2 /owe /owe /owe ");
 }
 
 static void without_anything_to_give_up_the_new_one_is_refused(void **state)
@@ -792,6 +958,9 @@ int main(void)
 		IN_WORLD(answers_and_keeps_the_connection),
 		cmocka_unit_test(requests_of_every_shape_are_answered_however_they_are_cut),
 		IN_WORLD(answers_cut_to_single_bytes_arrive_whole),
+		IN_WORLD(a_refused_body_is_never_taken_for_a_request),
+		IN_WORLD(requests_behind_a_last_one_are_read_away),
+		IN_WORLD(a_flood_of_requests_is_not_taken_in_beforehand),
 		IN_WORLD(pipelined_requests_are_answered_in_order_one_a_turn),
 		IN_WORLD(buffered_requests_go_before_timers),
 		IN_WORLD(nothing_leaves_before_the_release),
@@ -799,6 +968,7 @@ int main(void)
 		IN_WORLD(a_hundred_continue_comes_only_for_a_body_that_is_wanted),
 		IN_WORLD(the_end_of_a_parked_peer_is_told_once),
 		IN_WORLD(asking_finds_the_end_at_once_and_gone_follows_in_a_later_turn),
+		IN_WORLD(the_end_found_by_asking_is_not_told_in_the_same_turn),
 		IN_WORLD(asking_keeps_the_bytes_of_the_request_and_of_the_next),
 		IN_WORLD(a_parked_peer_may_pipeline_only_a_little),
 		IN_WORLD(a_peer_that_reads_nothing_is_not_read_and_in_the_end_closed),
@@ -806,12 +976,16 @@ int main(void)
 		IN_WORLD(an_early_refusal_is_read_by_a_peer_that_is_still_sending),
 		cmocka_unit_test(patience_ends_when_it_was_said_to),
 		IN_WORLD(a_head_dripping_in_does_not_extend_its_deadline),
+		IN_WORLD(a_head_has_its_own_time_after_idling),
 		IN_WORLD(a_parked_poll_has_no_deadline),
 		IN_WORLD(chunks_over_the_cap_are_refused_as_they_come),
 		IN_WORLD(a_body_of_exactly_the_cap_is_taken),
 		IN_WORLD(bodies_beyond_the_memory_wait_unread_in_line),
+		IN_WORLD(a_small_body_does_not_overtake_a_large_one_that_waits),
+		cmocka_unit_test(a_body_larger_than_all_memory_is_taken_alone),
 		IN_WORLD(who_waits_for_memory_too_long_is_told_to_come_again),
 		cmocka_unit_test_setup_teardown(pressure_closes_idle_then_unfinished_then_parked_then_refuses, setup_three, teardown),
+		cmocka_unit_test_setup_teardown(the_longest_idle_goes_first_and_an_owed_answer_never, setup_three, teardown),
 		cmocka_unit_test_setup_teardown(without_anything_to_give_up_the_new_one_is_refused, setup_three, teardown),
 		IN_WORLD(a_lack_of_descriptors_does_not_spin),
 		IN_WORLD(stopping_closes_the_idle_and_lets_the_others_finish),

@@ -29,6 +29,7 @@ struct act {
 	int fd;                                                    /* read from when not 0 */
 	int forgets;                                               /* forgotten and closed when not 0 */
 	bool opens;
+	struct act *hushes;                                        /* its descriptor is watched for nothing from now on */
 	struct loop_timer *sets, *stops;
 	int64_t set_us, works_us;
 	struct act *then;
@@ -54,6 +55,8 @@ static void act(struct act *a)
 		assert_int_equal(fd, a->forgets);
 		loop_watch(b->loop, fd, LOOP_WRITE | LOOP_READ, on_ready, a->then);
 	}
+	if (a->hushes)
+		loop_watch(b->loop, a->hushes->fd, 0, on_ready, a->hushes);
 	if (a->stops)
 		loop_timer_off(b->loop, a->stops);
 	fakeworld_pass(b->world, a->works_us);
@@ -196,6 +199,20 @@ static void timers_fire_in_order_of_due_then_of_setting(void **state)
 	assert_true(loop_due_us(b->loop) == INT64_MAX);
 }
 
+static void equal_timers_fire_as_they_were_set(void **state)
+{
+	struct bench *b = *state;
+	struct act t[9];
+
+	for (int i = 0; i < 9; i++) {
+		t[i] = (struct act){ .b = b, .letter = (char)('1' + i) };
+		timer(&t[i], 0);
+	}
+	timer(&t[0], 0);
+	turn(b);
+	told(b, "234567891");
+}
+
 static void a_timer_set_while_timers_fire_is_the_next_turns(void **state)
 {
 	struct bench *b = *state;
@@ -301,6 +318,20 @@ static void a_watch_for_nothing_stays_silent(void **state)
 	loop_watch(b->loop, in.fd, LOOP_READ, on_ready, &in);
 	turn(b);
 	told(b, "i");
+}
+
+static void a_watch_that_wants_less_since_the_wait_gets_less(void **state)
+{
+	struct bench *b = *state;
+	struct act two = { .b = b, .letter = '2' }, one = { .b = b, .letter = '1', .hushes = &two };
+	int far;
+
+	one.fd = pair(b, &far);
+	two.fd = pair(b, &far);
+	loop_watch(b->loop, one.fd, LOOP_READ, on_ready, &one);
+	loop_watch(b->loop, two.fd, LOOP_READ, on_ready, &two);
+	turn(b);
+	told(b, "1");
 }
 
 static void waits_for_the_earliest_of_timer_bound_and_work(void **state)
@@ -413,6 +444,11 @@ static void on_signal(void *arg)
 	++*(int *)arg;
 }
 
+static void on_due(void *arg)
+{
+	*(int *)arg *= 10;
+}
+
 static void on_exited(void *arg, int status)
 {
 	struct ended *e = arg;
@@ -437,6 +473,7 @@ static void signals_and_children_come_only_through_the_wait(void **state)
 	struct env env = { .mono_us = real_mono, .wait = real_wait };
 	struct loop *loop = loop_new(&env);
 	struct ended a = {0}, b = {0};
+	struct loop_timer timer_due = {0};
 	int signals = 0;
 
 	(void)state;
@@ -444,8 +481,10 @@ static void signals_and_children_come_only_through_the_wait(void **state)
 	loop_children(loop);
 	assert_int_equal(raise(SIGUSR1), 0);
 	assert_int_equal(signals, 0);
-	loop_turn(loop, INT64_MAX);
-	assert_int_equal(signals, 1);
+	loop_timer_set(loop, &timer_due, 0, on_due, &signals);
+	loop_turn(loop, INT64_MAX);                                /* the signal goes before the timer */
+	assert_int_equal(signals, 10);
+	signals = 1;
 	loop_turn(loop, 0);
 	assert_int_equal(signals, 1);
 
@@ -467,12 +506,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_interrupted_wait_does_not_let_a_timer_beat_the_input, setup, teardown),
 		cmocka_unit_test_setup_teardown(hooks_run_last_and_in_the_order_given, setup, teardown),
 		cmocka_unit_test_setup_teardown(timers_fire_in_order_of_due_then_of_setting, setup, teardown),
+		cmocka_unit_test_setup_teardown(equal_timers_fire_as_they_were_set, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_timer_set_while_timers_fire_is_the_next_turns, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_timer_may_stop_another_that_is_due, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_heap_agrees_with_a_plain_list, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_watch_forgotten_in_the_turn_is_silent, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_descriptor_opened_again_gets_no_old_readiness, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_watch_for_nothing_stays_silent, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_watch_that_wants_less_since_the_wait_gets_less, setup, teardown),
 		cmocka_unit_test_setup_teardown(waits_for_the_earliest_of_timer_bound_and_work, setup, teardown),
 		cmocka_unit_test(time_without_ears_is_counted),
 		cmocka_unit_test_setup_teardown(the_lease_clock_never_goes_back, setup, teardown),
