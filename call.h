@@ -1,12 +1,12 @@
 /* call: the client's side of HTTP, one request and its answer as a small state machine over loop. Bounded in time and memory whatever the other side sends. */
 #ifndef CALL_H
 #define CALL_H
+#include "guard.h"
 #include "http.h"
 #include "loop.h"
 
 struct call;
 struct call_link;                                              /* a kept connection to one place, for calls one after another */
-struct call_guard;                                             /* address ranges allowed and denied */
 struct tls;                                                    /* https; NULL where it is not built in */
 
 struct call_spec {
@@ -41,9 +41,4 @@ void call_cancel(struct call *);                               /* closes; done i
 struct call_link *call_link_new(struct loop *, const struct env *);
 void call_link_close(struct call_link *);                      /* drops its connection, keeps the link usable */
 void call_link_free(struct call_link *);
-
-/* Comma-separated CIDR ranges or addresses; allow wins over deny. NULL and *why set: a bad range. */
-struct call_guard *call_guard_new(const char *deny, const char *allow, const char **why);
-bool call_guard_lets(const struct call_guard *, const struct sockaddr *);   /* mapped and compatible IPv6 forms are judged as the IPv4 they hold */
-void call_guard_free(struct call_guard *);
 #endif
