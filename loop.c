@@ -224,8 +224,30 @@ void loop_signal(struct loop *l, int signo, loop_fire *fire, void *arg)
 	must(sigaction(signo, &action, NULL) == 0);
 }
 
+/* A select() that finds a descriptor ready need not take pending signals: under steady load they would never come. */
+static void take_pending(struct loop *l)
+{
+	sigset_t pending, ours, before;
+	bool any = false;
+
+	must(sigpending(&pending) == 0);
+	sigemptyset(&ours);
+	for (int i = 0; i < l->signals_count; i++) {
+		if (sigismember(&pending, l->signals[i].signo) != 1)
+			continue;
+		any = true;
+		must(sigaddset(&ours, l->signals[i].signo) == 0);
+	}
+	if (!any)
+		return;
+	must(sigprocmask(SIG_UNBLOCK, &ours, &before) == 0);
+	must(sigprocmask(SIG_SETMASK, &before, NULL) == 0);
+}
+
 static void run_signals(struct loop *l)
 {
+	if (l->signals_count > 0)
+		take_pending(l);
 	for (int i = 0; i < l->signals_count; i++) {
 		struct taken *s = &l->signals[i];
 		if (!caught[s->signo])

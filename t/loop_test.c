@@ -449,6 +449,12 @@ static void on_due(void *arg)
 	*(int *)arg *= 10;
 }
 
+static void on_always(void *arg, unsigned what)
+{
+	(void)arg;
+	(void)what;
+}
+
 static void on_exited(void *arg, int status)
 {
 	struct ended *e = arg;
@@ -484,7 +490,16 @@ static void signals_and_children_come_only_through_the_wait(void **state)
 	loop_timer_set(loop, &timer_due, 0, on_due, &signals);
 	loop_turn(loop, INT64_MAX);                                /* the signal goes before the timer */
 	assert_int_equal(signals, 10);
-	signals = 1;
+
+	int ends[2];
+	assert_int_equal(pipe(ends), 0);
+	loop_watch(loop, ends[1], LOOP_WRITE, on_always, NULL);    /* ready at every wait, and still no hindrance */
+	signals = 0;
+	assert_int_equal(raise(SIGUSR1), 0);
+	loop_turn(loop, INT64_MAX);
+	assert_int_equal(signals, 1);
+	loop_forget(loop, ends[1]);
+	assert_true(close(ends[0]) == 0 && close(ends[1]) == 0);
 	loop_turn(loop, 0);
 	assert_int_equal(signals, 1);
 
