@@ -399,7 +399,8 @@ static void begin_head(struct conn *c)
 	rewatch(c);
 }
 
-/* The whole request goes up. The bytes from rest_at on are the next one's. The owner may call conn_alive, which reads into `in`: so this request's leave it. */
+/* The whole request goes up. The bytes from rest_at on are the next one's. The owner may call conn_alive, which reads into `in`:
+ * so this request's leave it. */
 static void deliver(struct conn *c, const struct http_head *head, size_t rest_at)
 {
 	const struct conns_hooks *h = &c->home->hooks;
