@@ -234,6 +234,16 @@ static void take_request(void *arg, struct conn *c, const struct http_head *head
 
 /* Query and body: named parameters and members into tables. */
 
+/* A name as the client wrote it: made fit to print, and cut. */
+static void fault_named(struct faults *faults, const struct buf *name, const char *detail)
+{
+	struct buf clean = {0};
+
+	utf8_clean(&clean, name->data ? name->data : "", name->len > 64 ? 64 : name->len);
+	fault(faults, clean.data ? clean.data : "", detail);
+	buf_free(&clean);
+}
+
 struct param { const char *name; const char *value; };         /* value NULL: not given */
 
 /* False: 400 was answered. */
@@ -249,7 +259,7 @@ static bool read_query(struct request *rq, struct param *params, int count)
 		while (i < count && strcmp(params[i].name, name.data ? name.data : "") != 0)
 			i++;
 		if (i == count || params[i].value)
-			fault(&faults, name.data ? name.data : "", i == count ? "is not a parameter of this call" : "is given twice");
+			fault_named(&faults, &name, i == count ? "is not a parameter of this call" : "is given twice");
 		else
 			params[i].value = store_keep(rq->api->store, value.data ? value.data : "", value.len);
 	}
@@ -305,7 +315,7 @@ static bool read_members(struct request *rq, struct member *members, int count, 
 		} else if (i < count || strict) {
 			buf_clear(&text);
 			json_text(&key, &text);
-			fault(faults, text.data ? text.data : "", i < count ? "is given twice" : "is not a member of this request");
+			fault_named(faults, &text, i < count ? "is given twice" : "is not a member of this request");
 		}
 	}
 	buf_free(&text);
