@@ -42,4 +42,9 @@ void db_bind_int(sqlite3_stmt *, int at, int64_t);
 void db_bind_text(sqlite3_stmt *, int at, const char *);
 void db_bind_bytes(sqlite3_stmt *, int at, const char *, size_t);      /* as TEXT; p NULL binds NULL */
 void db_bind_null_or_int(sqlite3_stmt *, int at, bool null, int64_t);
+
+long db_holder(const char *path);                              /* the process that has the file open through db_open; 0: none */
+/* A consistent copy of a live or resting database into a file that must not exist yet (0600), synced. mark: SQL run in the copy at the end. False: *err is one line, no file is left. */
+bool db_backup(const struct env *, const char *path, const char *file, const char *mark, struct buf *err);
+bool db_check(const struct env *, const char *path, const struct db_migration *, struct buf *out);   /* integrity_check; out says what was found */
 #endif

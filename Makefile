@@ -1,0 +1,81 @@
+# onlyonce. POSIX make; works with GNU make and bmake. Yours to set: CC CFLAGS LDFLAGS PREFIX DESTDIR, and
+#   TLS=auto|yes|no          https through OpenSSL's API (auto: when its headers and library are there)
+#   STATIC=auto|yes|no       auto: static where the platform has static libraries, else dynamic with one line that says so
+#   SQLITE_SRC=sqlite3.c     compile this amalgamation instead of linking the system's SQLite
+#   CMOCKA_SRC=cmocka.c      the same for the tests' cmocka
+.POSIX:
+.SUFFIXES:
+.SUFFIXES: .c .o
+
+CC = cc
+CFLAGS = -O2 -g
+LDFLAGS =
+PREFIX = /usr/local
+DESTDIR =
+TLS = auto
+STATIC = auto
+SQLITE_SRC =
+CMOCKA_SRC =
+STD = -std=c99 -D_POSIX_C_SOURCE=200809L -pedantic -Wall -Wextra -Wshadow -Wconversion
+
+# In the order of the house: a file includes only headers above it.
+OBJ = util.o env.o token.o conf.o json.o url.o http.o loop.o tls.o lookup.o guard.o conn.o call.o db.o migrations.o \
+	command.o store.o journal.o audit.o recover.o dispatch.o answer.o claim.o api.o run.o report.o poll.o
+HDR = util.h env.h token.h conf.h json.h url.h http.h loop.h tls.h lookup.h guard.h conn.h call.h db.h \
+	command.h store.h journal.h audit.h recover.h dispatch.h answer.h claim.h api.h run.h report.h poll.h
+SQL = migrations/server/0001_init.sql migrations/agent/0001_init.sql
+TESTS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/conn_test t/recover_test
+
+all: server agent
+
+.c.o:
+	$(CC) $(STD) $(CFLAGS) `cat build/cflags` -c -o $@ $<
+
+$(OBJ) server.o agent.o: $(HDR) build/cflags
+
+# What this platform has: static libraries, TLS, a SQLite source. Asked again when a setting changes.
+build/cflags: t/config.sh FORCE
+	@sh t/config.sh "$(CC)" "$(CFLAGS) $(LDFLAGS)" "$(TLS)" "$(STATIC)" "$(SQLITE_SRC)" "$(CMOCKA_SRC)"
+FORCE:
+
+migrations.c: t/embed.sh $(SQL)
+	sh t/embed.sh $@
+
+onlyonce.a: $(OBJ)
+	rm -f $@
+	ar rc $@ $(OBJ)
+	ranlib $@
+
+server: server.o onlyonce.a
+	@sh t/link.sh $(CC) $(CFLAGS) $(LDFLAGS) -o $@ server.o onlyonce.a
+agent: agent.o onlyonce.a
+	@sh t/link.sh $(CC) $(CFLAGS) $(LDFLAGS) -o $@ agent.o onlyonce.a
+
+# Tests: one program a module; check.sh runs them and counts.
+check: all $(TESTS)
+	sh t/check.sh $(TESTS)
+$(TESTS): onlyonce.a
+TESTLINK = $(CC) $(CFLAGS) $(LDFLAGS) -o $@
+TESTEND = onlyonce.a `cat build/testlibs build/libs`
+t/util_test: t/util_test.o
+	$(TESTLINK) t/util_test.o $(TESTEND)
+t/env_test: t/env_test.o
+	$(TESTLINK) t/env_test.o $(TESTEND)
+t/conf_test: t/conf_test.o
+	$(TESTLINK) t/conf_test.o $(TESTEND)
+t/json_test: t/json_test.o
+	$(TESTLINK) t/json_test.o $(TESTEND)
+t/url_test: t/url_test.o
+	$(TESTLINK) t/url_test.o $(TESTEND)
+t/http_test: t/http_test.o
+	$(TESTLINK) t/http_test.o $(TESTEND)
+t/loop_test: t/loop_test.o t/fakeworld.o
+	$(TESTLINK) t/loop_test.o t/fakeworld.o $(TESTEND)
+t/conn_test: t/conn_test.o t/fakeworld.o
+	$(TESTLINK) t/conn_test.o t/fakeworld.o $(TESTEND)
+t/recover_test: t/recover_test.o
+	$(TESTLINK) t/recover_test.o $(TESTEND)
+
+clean:
+	rm -rf build
+	rm -f *.o t/*.o onlyonce.a migrations.c server agent $(TESTS)
