@@ -19,9 +19,9 @@ CMOCKA_SRC =
 STD = -std=c99 -D_POSIX_C_SOURCE=200809L -pedantic -Wall -Wextra -Wshadow -Wconversion
 
 # In the order of the house: a file includes only headers above it.
-OBJ = util.o env.o token.o conf.o json.o url.o http.o loop.o tls.o lookup.o guard.o conn.o call.o db.o migrations.o \
+OBJ = util.o env.o conf.o json.o url.o http.o loop.o tls.o lookup.o guard.o conn.o call.o db.o migrations.o \
 	command.o store.o journal.o audit.o recover.o dispatch.o answer.o claim.o api.o run.o report.o poll.o
-HDR = util.h env.h token.h conf.h json.h url.h http.h loop.h tls.h lookup.h guard.h conn.h call.h db.h \
+HDR = util.h env.h conf.h json.h url.h http.h loop.h tls.h lookup.h guard.h conn.h call.h db.h \
 	command.h store.h journal.h audit.h recover.h dispatch.h answer.h claim.h api.h run.h report.h poll.h
 SQL = migrations/server/0001_init.sql migrations/agent/0001_init.sql
 TESTS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/conn_test t/recover_test

@@ -2,7 +2,6 @@
 #include "conf.h"
 #include "poll.h"
 #include "tls.h"
-#include "token.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -181,7 +180,7 @@ static bool dress(struct outfit *o, const struct conf *conf, struct poll_setting
 		buf_fmt(err, "--server-url: %s", why);
 		return false;
 	}
-	if (!token_read(conf_text(conf, "agent-token-file"), conf_text(conf, "agent-token"), &o->token, err))
+	if (!conf_token(conf, "agent-token", &o->token, err))
 		return false;
 	o->guard = call_guard_new(conf_text(conf, "http-deny"), conf_text(conf, "http-allow"), &why);
 	if (!o->guard) {

@@ -691,8 +691,8 @@ static void prune(void *arg)
 	struct poll *p = arg;
 	int64_t before = p->env->wall_ms(p->env->world) - p->set.keep_days * 86400000;
 
-	if (journal_prune(p->journal, before) > 0)
-		p->eager = true;
+	journal_prune(p->journal, before);
+	p->eager = true;
 	loop_timer_set(p->loop, &p->prune, loop_now_us(p->loop) + DAY_US, prune, p);
 }
 

@@ -1,8 +1,8 @@
 /* server: the control server's main. Settings, wiring, the actions that are not serving; only this file ends the process. */
 #include "api.h"
 #include "audit.h"
+#include "call.h"
 #include "conf.h"
-#include "token.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define DRAIN_US INT64_C(5000000)
+#define HEALTH_US INT64_C(5000000)
 
 struct node { struct env env; struct loop *loop; struct api *api; bool stopping; int64_t stop_by_us; };
 
@@ -86,16 +87,118 @@ static void address_text(const struct sockaddr_storage *a, char out[96])
 
 /* Actions. */
 
+/* The end of an action: what there is to say goes to stdout when all is well, else to stderr. */
+static int over(bool good, struct buf *text)
+{
+	int status = good ? 0 : 1;
+
+	if (!good)
+		complain(1, text->data ? text->data : "failed");
+	else if (text->data && (puts(text->data) < 0 || fflush(stdout) != 0))
+		status = complain(1, "cannot write to standard output");
+	buf_free(text);
+	return status;
+}
+
 static int migrate(const struct env *env, const char *path)
 {
-	struct buf err = {0};
-	struct store *s = store_open(env, path, &err);
+	struct buf text = {0};
+	struct store *s = store_open(env, path, &text);
 
-	if (!s)
-		return complain(1, err.data);
+	if (s)
+		buf_fmt(&text, "%s is at the newest version", path);
 	store_close(s);
-	printf("%s is at the newest version\n", path);
-	return 0;
+	return over(s != NULL, &text);
+}
+
+/* The copy knows that it is one: a server on it hands nothing out until --resume. */
+static int backup(const struct env *env, const char *path, const char *file)
+{
+	unsigned char random[8];
+	char name[2 * sizeof random + 1];
+	struct buf mark = {0}, text = {0};
+	bool good;
+
+	env->random(env->world, random, sizeof random);
+	hex_text(random, sizeof random, name);
+	store_pause_sql(name, &mark);
+	good = db_backup(env, path, file, mark.data, &text);
+	if (good)
+		buf_fmt(&text, "%s: a copy of %s; a server on it hands nothing out until --resume", file, path);
+	buf_free(&mark);
+	return over(good, &text);
+}
+
+static int check(const struct env *env, const char *path)
+{
+	struct buf text = {0};
+
+	return over(db_check(env, path, db_server_migrations, &text), &text);
+}
+
+/* A running server is told by a signal; a resting database is changed. */
+static int resume_database(const struct env *env, const char *path)
+{
+	struct buf text = {0};
+	long pid = db_holder(path);
+	struct store *s;
+
+	if (pid > 0) {
+		bool told = kill((pid_t)pid, SIGHUP) == 0;
+		buf_fmt(&text, "the server (pid %ld) %s", pid, told ? "was told to hand out again" : strerror(errno));
+		return over(told, &text);
+	}
+	s = store_open(env, path, &text);
+	if (!s)
+		return over(false, &text);
+	db_begin(store_db(s));
+	store_fact_put(s, "paused", NULL);
+	if (db_commit(store_db(s)) != DB_OK)
+		buf_fmt(&text, "%s: no room to write", path);
+	store_close(s);
+	if (text.len)
+		return over(false, &text);
+	buf_fmt(&text, "%s: a server on it hands out", path);
+	return over(true, &text);
+}
+
+struct health { bool over; int status; };
+
+static void health_answered(void *arg, const struct call_answer *a)
+{
+	struct health *h = arg;
+
+	h->over = true;
+	h->status = a->error ? 0 : a->status;
+	printf("%s\n", a->error ? a->error : a->body_len ? a->body : "");
+}
+
+/* Asks the server on this listen address; for container health checks, which have no shell. */
+static int health(const struct env *env, const struct conf *conf)
+{
+	struct health h = { false, 0 };
+	struct call_spec spec = {0};
+	struct loop *loop = loop_new(env);
+	struct http_url url;
+	struct buf text = {0};
+	const char *listen = conf_text(conf, "listen"), *why;
+	size_t any = strncmp(listen, "0.0.0.0:", 8) == 0 ? 7 : strncmp(listen, "[::]:", 5) == 0 ? 4 : 0;
+
+	buf_fmt(&text, "http://%s%s/health", any == 7 ? "127.0.0.1" : any == 4 ? "[::1]" : "", listen + any);
+	why = http_url_read(text.data, text.len, &url);
+	buf_free(&text);
+	if (why)
+		return complain(2, "--listen: an address and a port, as 127.0.0.1:3000 or [::1]:3000, is needed");
+	spec.method = "GET";
+	spec.url = &url;
+	spec.deadline_us = env->mono_us(env->world) + HEALTH_US;
+	spec.body_max = 65536;
+	call_start(loop, env, &spec, health_answered, &h);
+	while (!h.over)
+		loop_turn(loop, INT64_MAX);
+	http_url_free(&url);
+	loop_free(loop);
+	return h.status == 200 ? 0 : 1;
 }
 
 static int audit(const struct env *env, const struct conf *conf)
@@ -111,8 +214,11 @@ static int audit(const struct env *env, const struct conf *conf)
 		journals[i] = conf_operand(conf, i + 1);
 	result = audit_run(env, conf_operand(conf, 0), journals, n, conf_on(conf, "json"), &out);
 	if (result == AUDIT_UNREADABLE)
-		return complain(AUDIT_UNREADABLE, out.data);
-	return fputs(out.data, stdout) < 0 || fflush(stdout) != 0 ? complain(AUDIT_UNREADABLE, "cannot write to standard output") : (int)result;
+		complain(AUDIT_UNREADABLE, out.data);
+	else if (fputs(out.data, stdout) < 0 || fflush(stdout) != 0)
+		result = (enum audit_result)complain(AUDIT_UNREADABLE, "cannot write to standard output");
+	buf_free(&out);
+	return (int)result;
 }
 
 /* Serving. */
@@ -148,6 +254,13 @@ static bool announce(const struct sockaddr_storage *bound)
 	return printf("listening on http://%s\n", text) > 0 && fflush(stdout) == 0;
 }
 
+static int end(struct node *n, int status)
+{
+	api_free(n->api);
+	loop_free(n->loop);
+	return status;
+}
+
 /* Opens, listens, serves until told to stop. */
 static int serve(struct env *env, const struct conf *conf, struct api_settings *set, const struct sockaddr_storage *addr, socklen_t len)
 {
@@ -158,12 +271,12 @@ static int serve(struct env *env, const struct conf *conf, struct api_settings *
 	struct store *store = store_open(&n.env, conf_text(conf, "db-path"), &err);
 
 	if (!store)
-		return complain(1, err.data);
+		return over(false, &err);
 	n.loop = loop_new(&n.env);
 	n.api = api_new(n.loop, &n.env, store, set);
 	if (!api_listen(n.api, (const struct sockaddr *)addr, len, &bound, &bound_len)) {
 		buf_fmt(&err, "cannot listen on %s: %s", conf_text(conf, "listen"), strerror(errno));
-		return complain(1, err.data);
+		return end(&n, over(false, &err));
 	}
 	loop_signal(n.loop, SIGTERM, stop, &n);
 	loop_signal(n.loop, SIGINT, stop, &n);
@@ -171,12 +284,9 @@ static int serve(struct env *env, const struct conf *conf, struct api_settings *
 	if (api_paused(n.api))
 		env_log(&n.env, "paused", "this database came from a backup: nothing is handed out until server --resume; agents may report what they know");
 	if (!announce(&bound))
-		return complain(1, "cannot write to standard output");
+		return end(&n, complain(1, "cannot write to standard output"));
 	run(&n);
-	api_free(n.api);
-	loop_free(n.loop);
-	buf_free(&err);
-	return 0;
+	return end(&n, 0);
 }
 
 static int start(struct env *env, const struct conf *conf)
@@ -191,9 +301,8 @@ static int start(struct env *env, const struct conf *conf)
 
 	if (!read_listen(conf_text(conf, "listen"), &addr, &len, host))
 		return complain(2, "--listen: an address and a port, as 127.0.0.1:3000 or [::1]:3000, is needed");
-	if (!token_read(conf_text(conf, "api-token-file"), conf_text(conf, "api-token"), &api_token, &err)
-		|| !token_read(conf_text(conf, "agent-token-file"), conf_text(conf, "agent-token"), &agent_token, &err))
-		return complain(1, err.data);
+	if (!conf_token(conf, "api-token", &api_token, &err) || !conf_token(conf, "agent-token", &agent_token, &err))
+		return over(false, &err);
 	set.api_token = api_token.len ? api_token.data : NULL;
 	set.agent_token = agent_token.len ? agent_token.data : NULL;
 	if (!is_loopback(&addr) && !(set.api_token && set.agent_token) && !conf_on(conf, "insecure"))
@@ -211,12 +320,21 @@ static int act(struct env *env, const struct conf *conf)
 
 	if (conf_on(conf, "help")) {
 		conf_help(CONF_SERVER, &text);
-		return fputs(text.data, stdout) < 0;
+		text.data[--text.len] = '\0';
+		return over(true, &text);
 	}
 	if (conf_on(conf, "version"))
 		return puts("onlyonce-server " ONLYONCE_VERSION) < 0;
 	if (conf_on(conf, "migrate"))
 		return migrate(env, conf_text(conf, "db-path"));
+	if (conf_on(conf, "backup"))
+		return backup(env, conf_text(conf, "db-path"), conf_operand(conf, 0));
+	if (conf_on(conf, "check"))
+		return check(env, conf_text(conf, "db-path"));
+	if (conf_on(conf, "resume"))
+		return resume_database(env, conf_text(conf, "db-path"));
+	if (conf_on(conf, "health"))
+		return health(env, conf);
 	if (conf_on(conf, "audit"))
 		return audit(env, conf);
 	return start(env, conf);
@@ -235,8 +353,11 @@ int main(int argc, char **argv)
 	if (warnings.len)
 		fputs(warnings.data, stderr);
 	buf_free(&warnings);
-	if (!conf)
-		return complain(status, err.data);
+	if (!conf) {
+		complain(status, err.data);
+		buf_free(&err);
+		return status;
+	}
 	env.log_json = strcmp(conf_text(conf, "log-format"), "json") == 0;
 	status = act(&env, conf);
 	conf_free(conf);
