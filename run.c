@@ -140,14 +140,23 @@ static void write_result(struct run *r, int status, const struct body *b, const 
 	buf_free(&text);
 }
 
-/* How many bytes of p become at most max bytes of a JSON string: a control byte six, a byte of bad UTF-8 three. */
+/* What a byte grows to in a JSON string, at most: a NUL and, where there is bad UTF-8, any high byte may become U+FFFD. */
+static size_t growth(unsigned char c, size_t high)
+{
+	if (c == 0)
+		return 3;
+	if (strchr("\"\\\b\f\n\r\t", c))
+		return 2;
+	return c >= 0x80 ? high : c < 0x20 ? 6 : 1;
+}
+
+/* How many bytes of p become at most max bytes of a JSON string. */
 static size_t fitting(const char *p, size_t n, size_t max)
 {
 	size_t high = utf8_valid(p, n) ? 1 : 3, used = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)p[i];
-		used += c >= 0x80 ? high : c < 0x20 ? 6 : c == '"' || c == '\\' ? 2 : 1;
+		used += growth((unsigned char)p[i], high);
 		if (used > max)
 			return i;
 	}
