@@ -76,6 +76,22 @@ t/conn_test: t/conn_test.o t/fakeworld.o
 t/recover_test: t/recover_test.o
 	$(TESTLINK) t/recover_test.o $(TESTEND)
 
+# The same tests with every access checked.
+check-asan:
+	sh t/variant.sh asan check STATIC=no CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+
+demo: all build/target
+	sh t/demo.sh
+
+install: all
+	mkdir -p $(DESTDIR)$(PREFIX)/bin
+	cp server $(DESTDIR)$(PREFIX)/bin/onlyonce-server
+	cp agent $(DESTDIR)$(PREFIX)/bin/onlyonce-agent
+	chmod 755 $(DESTDIR)$(PREFIX)/bin/onlyonce-server $(DESTDIR)$(PREFIX)/bin/onlyonce-agent
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/onlyonce-server $(DESTDIR)$(PREFIX)/bin/onlyonce-agent
+
 clean:
 	rm -rf build
 	rm -f *.o t/*.o onlyonce.a migrations.c server agent $(TESTS)

@@ -981,6 +981,8 @@ bool api_paused(const struct api *api) { return api->paused; }
 
 void api_resume(struct api *api)
 {
+	if (!api->paused)
+		return;
 	db_begin(store_db(api->store));
 	store_fact_put(api->store, "paused", NULL);
 	api->paused = false;
