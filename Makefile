@@ -24,7 +24,12 @@ OBJ = util.o env.o conf.o json.o url.o http.o loop.o tls.o lookup.o guard.o conn
 HDR = util.h env.h conf.h json.h url.h http.h loop.h tls.h lookup.h guard.h conn.h call.h db.h \
 	command.h store.h journal.h audit.h recover.h dispatch.h answer.h claim.h api.h run.h report.h poll.h
 SQL = migrations/server/0001_init.sql migrations/agent/0001_init.sql
-TESTS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/conn_test t/recover_test
+TESTS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/lookup_test t/conn_test t/call_test \
+	t/recover_test t/run_test
+TOOLS = build/target build/jsoncheck build/httpget
+TOBJ = t/util_test.o t/env_test.o t/conf_test.o t/json_test.o t/url_test.o t/http_test.o t/loop_test.o t/lookup_test.o t/conn_test.o t/call_test.o \
+	t/recover_test.o t/run_test.o t/fakeworld.o t/target.o t/jsoncheck.o t/httpget.o
+THDR = t/fakeworld.h
 
 all: server agent
 
@@ -32,6 +37,7 @@ all: server agent
 	$(CC) $(STD) $(CFLAGS) `cat build/cflags` -c -o $@ $<
 
 $(OBJ) server.o agent.o: $(HDR) build/cflags
+$(TOBJ): $(HDR) $(THDR) build/cflags
 
 # What this platform has: static libraries, TLS, a SQLite source. Asked again when a setting changes.
 build/cflags: t/config.sh FORCE
@@ -52,43 +58,58 @@ agent: agent.o onlyonce.a
 	@sh t/link.sh $(CC) $(CFLAGS) $(LDFLAGS) -o $@ agent.o onlyonce.a
 
 # Tests: one program a module; check.sh runs them and counts.
-check: all $(TESTS)
-	sh t/check.sh $(TESTS)
-$(TESTS): onlyonce.a
-TESTLINK = $(CC) $(CFLAGS) $(LDFLAGS) -o $@
-TESTEND = onlyonce.a `cat build/testlibs build/libs`
-t/util_test: t/util_test.o
-	$(TESTLINK) t/util_test.o $(TESTEND)
-t/env_test: t/env_test.o
-	$(TESTLINK) t/env_test.o $(TESTEND)
-t/conf_test: t/conf_test.o
-	$(TESTLINK) t/conf_test.o $(TESTEND)
-t/json_test: t/json_test.o
-	$(TESTLINK) t/json_test.o $(TESTEND)
-t/url_test: t/url_test.o
-	$(TESTLINK) t/url_test.o $(TESTEND)
-t/http_test: t/http_test.o
-	$(TESTLINK) t/http_test.o $(TESTEND)
-t/loop_test: t/loop_test.o t/fakeworld.o
-	$(TESTLINK) t/loop_test.o t/fakeworld.o $(TESTEND)
-t/conn_test: t/conn_test.o t/fakeworld.o
-	$(TESTLINK) t/conn_test.o t/fakeworld.o $(TESTEND)
-t/recover_test: t/recover_test.o
-	$(TESTLINK) t/recover_test.o $(TESTEND)
+check: all $(TOOLS) $(TESTS)
+	@sh t/check.sh $(TESTS)
 
 # The same tests with every access checked.
 check-asan:
 	sh t/variant.sh asan check STATIC=no CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
-demo: all build/target
-	sh t/demo.sh
+demo: all $(TOOLS)
+	@sh t/demo.sh
+
+LINK = $(CC) $(CFLAGS) $(LDFLAGS) -o $@
+TEST = onlyonce.a `cat build/testlibs build/libs`
+TOOL = onlyonce.a `cat build/libs`
+$(TESTS) $(TOOLS): onlyonce.a
+t/util_test: t/util_test.o
+	$(LINK) t/util_test.o $(TEST)
+t/env_test: t/env_test.o
+	$(LINK) t/env_test.o $(TEST)
+t/conf_test: t/conf_test.o
+	$(LINK) t/conf_test.o $(TEST)
+t/json_test: t/json_test.o
+	$(LINK) t/json_test.o $(TEST)
+t/url_test: t/url_test.o
+	$(LINK) t/url_test.o $(TEST)
+t/http_test: t/http_test.o
+	$(LINK) t/http_test.o $(TEST)
+t/loop_test: t/loop_test.o t/fakeworld.o
+	$(LINK) t/loop_test.o t/fakeworld.o $(TEST)
+t/lookup_test: t/lookup_test.o lookup.c
+	$(LINK) t/lookup_test.o $(TEST)
+t/conn_test: t/conn_test.o t/fakeworld.o
+	$(LINK) t/conn_test.o t/fakeworld.o $(TEST)
+t/call_test: t/call_test.o t/fakeworld.o
+	$(LINK) t/call_test.o t/fakeworld.o $(TEST)
+t/recover_test: t/recover_test.o
+	$(LINK) t/recover_test.o $(TEST)
+t/run_test: t/run_test.o t/fakeworld.o
+	$(LINK) t/run_test.o t/fakeworld.o $(TEST)
+
+tools: $(TOOLS)
+build/target: t/target.o
+	$(LINK) t/target.o $(TOOL)
+build/jsoncheck: t/jsoncheck.o
+	$(LINK) t/jsoncheck.o $(TOOL)
+build/httpget: t/httpget.o
+	$(LINK) t/httpget.o $(TOOL)
 
 install: all
 	mkdir -p $(DESTDIR)$(PREFIX)/bin
 	cp server $(DESTDIR)$(PREFIX)/bin/onlyonce-server
 	cp agent $(DESTDIR)$(PREFIX)/bin/onlyonce-agent
 	chmod 755 $(DESTDIR)$(PREFIX)/bin/onlyonce-server $(DESTDIR)$(PREFIX)/bin/onlyonce-agent
-
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/onlyonce-server $(DESTDIR)$(PREFIX)/bin/onlyonce-agent
 
