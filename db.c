@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -87,12 +88,10 @@ static bool directory_safe(const char *path, struct buf *err)
 	return safe;
 }
 
-static bool path_safe(const char *path, struct buf *err)
+static bool file_safe(const char *path, struct buf *err)
 {
 	struct stat st;
 
-	if (!directory_safe(path, err))
-		return false;
 	if (lstat(path, &st) != 0)
 		return errno == ENOENT || (buf_fmt(err, "%s: %s", path, strerror(errno)), false);
 	if (!S_ISREG(st.st_mode)) {
@@ -104,6 +103,22 @@ static bool path_safe(const char *path, struct buf *err)
 		return false;
 	}
 	return true;
+}
+
+/* The file and its companions: SQLite would follow a link put in the place of any of them. */
+static bool path_safe(const char *path, struct buf *err)
+{
+	static const char *const ends[] = { "", "-wal", "-shm", "-journal" };
+	struct buf name = {0};
+	bool safe = directory_safe(path, err);
+
+	for (size_t i = 0; safe && i < sizeof ends / sizeof *ends; i++) {
+		buf_clear(&name);
+		buf_fmt(&name, "%s%s", path, ends[i]);
+		safe = file_safe(name.data, err);
+	}
+	buf_free(&name);
+	return safe;
 }
 
 /* D1. */
@@ -145,6 +160,7 @@ static bool take_lock(struct db *d, struct buf *err)
 	return false;
 }
 
+/* In the holder itself this would drop the lock: a record lock goes with the first descriptor that is closed. */
 long db_holder(const char *path)
 {
 	char *name = lock_name(path);
@@ -201,18 +217,26 @@ static int count_log(void *arg, sqlite3 *handle, const char *name, int pages)
 
 static bool set_up(struct db *d, struct buf *err)
 {
-	int keep = 1;
+	static const char *const wanted[][3] = {
+		{ "PRAGMA journal_mode=WAL", "PRAGMA journal_mode", "wal" }, { "PRAGMA synchronous=FULL", "PRAGMA synchronous", "2" },
+		{ "PRAGMA fullfsync=1", "PRAGMA fullfsync", "1" }, { "PRAGMA checkpoint_fullfsync=1", "PRAGMA checkpoint_fullfsync", "1" },
+		{ "PRAGMA wal_autocheckpoint=0", "PRAGMA wal_autocheckpoint", "0" }, { "PRAGMA cell_size_check=1", "PRAGMA cell_size_check", "1" },
+		{ "PRAGMA cache_size=-4000", "PRAGMA cache_size", "-4000" }, { "PRAGMA temp_store=MEMORY", "PRAGMA temp_store", "2" },
+		{ "PRAGMA trusted_schema=0", "SELECT 0", "0" },   /* not known to every SQLite we take */
+	};
+	int keep = 1, code;
 
 	if (d->env->exclusive && !pragma(d, "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA locking_mode", "exclusive", err))
 		return false;
-	if (!pragma(d, "PRAGMA journal_mode=WAL", "PRAGMA journal_mode", "wal", err) || !pragma(d, "PRAGMA synchronous=FULL", "PRAGMA synchronous", "2", err)
-		|| !pragma(d, "PRAGMA fullfsync=1; PRAGMA checkpoint_fullfsync=1", "PRAGMA fullfsync", "1", err))
-		return false;
-	sqlite3_exec(d->handle, "PRAGMA cache_size=-4000; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=0; PRAGMA cell_size_check=1; PRAGMA wal_autocheckpoint=0", NULL, NULL, NULL);
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+		if (!pragma(d, wanted[i][0], wanted[i][1], wanted[i][2], err))
+			return false;
 	sqlite3_wal_hook(d->handle, count_log, d);
 	d->checkpoint_at = CHECKPOINT_PAGES;
-	if (!d->env->exclusive)
-		sqlite3_file_control(d->handle, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+	if (d->env->exclusive)
+		return true;
+	code = sqlite3_file_control(d->handle, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+	must(code == SQLITE_OK || code == SQLITE_NOTFOUND);
 	return true;
 }
 
@@ -351,7 +375,7 @@ void db_close(struct db *d)
 		return;
 	for (size_t i = 0; i < d->size; i++)
 		sqlite3_finalize(d->statements[i].q);
-	sqlite3_close(d->handle);
+	must(sqlite3_close(d->handle) == SQLITE_OK);
 	if (d->lock >= 0)
 		close(d->lock);
 	free(d->statements);
@@ -550,6 +574,19 @@ static bool copy(sqlite3 *from, sqlite3 *to, const char *mark, struct buf *err)
 	return false;
 }
 
+static void remove_copy(const char *file)
+{
+	static const char *const ends[] = { "-journal", "-wal", "-shm", "" };
+	struct buf name = {0};
+
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+		buf_clear(&name);
+		buf_fmt(&name, "%s%s", file, ends[i]);
+		(void)unlink(name.data);
+	}
+	buf_free(&name);
+}
+
 bool db_backup(const struct env *env, const char *path, const char *file, const char *mark, struct buf *err)
 {
 	struct db from = {0}, to = {0};
@@ -564,11 +601,10 @@ bool db_backup(const struct env *env, const char *path, const char *file, const 
 	from.path = mem_dup(path);
 	to.path = mem_dup(file);
 	good = connect_file(&from, SQLITE_OPEN_READONLY, err) && connect_file(&to, SQLITE_OPEN_READWRITE, err) && copy(from.handle, to.handle, mark, err);
-	sqlite3_close(from.handle);
-	sqlite3_close(to.handle);
+	must(sqlite3_close(from.handle) == SQLITE_OK && sqlite3_close(to.handle) == SQLITE_OK);
 	good = good && sync_path(file, err) && sync_directory(file, err);
 	if (!good)
-		unlink(file);
+		remove_copy(file);
 	free(from.path);
 	free(to.path);
 	return good;
@@ -591,7 +627,63 @@ bool db_check(const struct env *env, const char *path, const struct db_migration
 			buf_fmt(out, "%s%s: %s", out->len ? "\n" : "", path, sqlite3_errmsg(d->handle));
 			good = false;
 		}
-	}
+	} else
+		buf_fmt(out, "%s: %s", path, sqlite3_errmsg(d->handle));
+	db_close(d);
+	return good;
+}
+
+/* Setting aside. */
+
+/* A name that is taken by no file and no file's log. */
+static void free_name(const char *path, struct buf *out)
+{
+	struct buf log = {0};
+	struct stat st;
+	int n = 1;
+
+	do {
+		buf_clear(out);
+		buf_clear(&log);
+		buf_fmt(out, "%s.old-%d", path, n++);
+		buf_fmt(&log, "%s-wal", out->data);
+	} while (lstat(out->data, &st) == 0 || lstat(log.data, &st) == 0);
+	buf_free(&log);
+}
+
+/* The log gets its second name before the file gets its new one, so that a crash between leaves file and log side by side under one of the two names. */
+static bool move_aside(const char *path, struct buf *err)
+{
+	struct buf to = {0}, log = {0}, to_log = {0}, shared = {0};
+	struct stat st;
+	bool good;
+
+	if (lstat(path, &st) != 0)
+		return true;
+	free_name(path, &to);
+	buf_fmt(&log, "%s-wal", path);
+	buf_fmt(&to_log, "%s-wal", to.data);
+	buf_fmt(&shared, "%s-shm", path);
+	good = (link(log.data, to_log.data) == 0 || errno == ENOENT || rename(log.data, to_log.data) == 0) && rename(path, to.data) == 0
+		&& (unlink(log.data) == 0 || errno == ENOENT) && (unlink(shared.data) == 0 || errno == ENOENT);
+	if (!good)
+		buf_fmt(err, "%s cannot be moved to %s: %s", path, to.data, strerror(errno));
+	buf_free(&to);
+	buf_free(&log);
+	buf_free(&to_log);
+	buf_free(&shared);
+	return good;
+}
+
+bool db_set_aside(const struct env *env, const char *path, struct buf *err)
+{
+	struct db *d;
+	bool good;
+
+	if (env->vfs)
+		return true;
+	d = make(env, path);
+	good = path_safe(path, err) && take_lock(d, err) && move_aside(path, err) && sync_directory(path, err);
 	db_close(d);
 	return good;
 }

@@ -43,8 +43,10 @@ void db_bind_text(sqlite3_stmt *, int at, const char *);
 void db_bind_bytes(sqlite3_stmt *, int at, const char *, size_t);      /* as TEXT; p NULL binds NULL */
 void db_bind_null_or_int(sqlite3_stmt *, int at, bool null, int64_t);
 
-long db_holder(const char *path);                              /* the process that has the file open through db_open; 0: none */
+long db_holder(const char *path);                              /* the other process that has the file open through db_open; 0: none. Never to be asked while holding it */
 /* A consistent copy of a live or resting database into a file that must not exist yet (0600), synced. mark: SQL run in the copy at the end. False: *err is one line, no file is left. */
 bool db_backup(const struct env *, const char *path, const char *file, const char *mark, struct buf *err);
+/* Moves the file and its log, as they are, to PATH.old-N: the next db_open makes a new one. Refused while it is in use. Nothing there: true. */
+bool db_set_aside(const struct env *, const char *path, struct buf *err);
 bool db_check(const struct env *, const char *path, const struct db_migration *, struct buf *out);   /* integrity_check; out says what was found */
 #endif

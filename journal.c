@@ -12,11 +12,9 @@
  *
  * What a kill leaves: STARTED without its end is INTERRUPTED at the next start; FINISHED or NOT_STARTED and OPEN is reported again. */
 #include "journal.h"
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct journal {
 	struct db *db;
@@ -31,19 +29,42 @@ struct journal {
 static const char *const states[] = { [JOURNAL_STARTED] = "STARTED", [JOURNAL_FINISHED] = "FINISHED", [JOURNAL_NOT_STARTED] = "NOT_STARTED" };
 static const char *const answers[] = { [ANSWER_OPEN] = "OPEN", [ANSWER_ANSWERED] = "ANSWERED", [ANSWER_ORPHAN] = "ORPHAN" };
 
-/* A statement; the entry handed out last is let go. */
-static sqlite3_stmt *sql(struct journal *j, const char *text)
+/* The entry handed out last is let go. */
+static void let_go(struct journal *j)
 {
 	if (j->reading)
 		sqlite3_reset(j->reading);
 	j->reading = NULL;
+}
+
+static sqlite3_stmt *sql(struct journal *j, const char *text)
+{
+	let_go(j);
 	return db_sql(j->db, text);
 }
 
 static sqlite3_stmt *change(struct journal *j, const char *text)
 {
+	let_go(j);
 	db_begin(j->db);
-	return sql(j, text);
+	return db_sql(j->db, text);
+}
+
+/* A change of exactly one entry. */
+static void change_one(struct journal *j, sqlite3_stmt *q)
+{
+	db_run(j->db, q);
+	must(db_broken(j->db) || sqlite3_changes(db_handle(j->db)) == 1);
+}
+
+/* The next row. What cannot be read is not "nothing held": that answer would start a command again. Within a broken transaction nothing is kept anyway. */
+static bool row(struct journal *j, sqlite3_stmt *q)
+{
+	bool found = db_step(j->db, q) == SQLITE_ROW;
+
+	if (db_broken(j->db) && !db_within(j->db))
+		env_fatal(j->env, "the journal cannot be read: %s", sqlite3_errmsg(db_handle(j->db)));
+	return found;
 }
 
 static int64_t now_ms(const struct journal *j) { return j->env->wall_ms(j->env->world); }
@@ -57,7 +78,7 @@ static bool meta_get(struct journal *j, const char *name, struct buf *out)
 
 	buf_clear(out);
 	db_bind_text(q, 1, name);
-	found = db_step(j->db, q) == SQLITE_ROW;
+	found = row(j, q);
 	if (found)
 		buf_str(out, (const char *)sqlite3_column_text(q, 0));
 	sqlite3_reset(q);
@@ -115,32 +136,6 @@ static bool boot(struct journal *j, struct buf *err)
 	return false;
 }
 
-/* Moves the old journal aside, its companions first, so that a crash between leaves a whole one under its old name or none. */
-static bool move_aside(const char *path, struct buf *err)
-{
-	static const char *const parts[] = { "-wal", "-shm", "" };
-	struct buf from = {0}, to = {0};
-	bool good = true;
-	int n = 1;
-
-	do {
-		buf_clear(&to);
-		buf_fmt(&to, "%s.old-%d", path, n++);
-	} while (access(to.data, F_OK) == 0);
-	for (size_t i = 0; good && i < sizeof parts / sizeof *parts; i++) {
-		buf_clear(&from);
-		buf_clear(&to);
-		buf_fmt(&from, "%s%s", path, parts[i]);
-		buf_fmt(&to, "%s.old-%d%s", path, n - 1, parts[i]);
-		good = rename(from.data, to.data) == 0 || errno == ENOENT;
-		if (!good)
-			buf_fmt(err, "%s: %s", from.data, strerror(errno));
-	}
-	buf_free(&from);
-	buf_free(&to);
-	return good;
-}
-
 static struct journal *wrap(const struct env *env, struct db *db)
 {
 	struct journal *j;
@@ -155,15 +150,8 @@ static struct journal *wrap(const struct env *env, struct db *db)
 
 struct journal *journal_open(const struct env *env, const char *path, bool renew, struct buf *err)
 {
-	struct journal *j = wrap(env, db_open(env, path, db_agent_migrations, err));
+	struct journal *j = !renew || db_set_aside(env, path, err) ? wrap(env, db_open(env, path, db_agent_migrations, err)) : NULL;
 
-	if (j && renew) {
-		/* it was ours to open, so nobody is using it: closed, its log is in it */
-		journal_close(j);
-		if (!move_aside(path, err))
-			return NULL;
-		j = wrap(env, db_open(env, path, db_agent_migrations, err));
-	}
 	if (j && !boot(j, err)) {
 		journal_close(j);
 		return NULL;
@@ -258,7 +246,7 @@ static void read_entry(sqlite3_stmt *q, struct journal_entry *e)
 /* The row stays current until the next call, so that its strings live. */
 static bool one(struct journal *j, sqlite3_stmt *q, struct journal_entry *out)
 {
-	if (db_step(j->db, q) != SQLITE_ROW) {
+	if (!row(j, q)) {
 		sqlite3_reset(q);
 		return false;
 	}
@@ -272,7 +260,11 @@ bool journal_highest(struct journal *j, const char *id, struct journal_entry *ou
 	sqlite3_stmt *q = sql(j, SELECT_ENTRY "WHERE command_id = ?1 ORDER BY attempt DESC LIMIT 1");
 
 	db_bind_text(q, 1, id);
-	return one(j, q, out);
+	if (one(j, q, out))
+		return true;
+	if (db_broken(j->db))
+		env_fatal(j->env, "the journal cannot be read after a change to it failed");
+	return false;
 }
 
 bool journal_get(struct journal *j, const char *id, int64_t attempt, struct journal_entry *out)
@@ -288,7 +280,7 @@ static void all(struct journal *j, sqlite3_stmt *q, journal_each *each, void *ar
 {
 	struct journal_entry e;
 
-	while (db_step(j->db, q) == SQLITE_ROW) {
+	while (row(j, q)) {
 		read_entry(q, &e);
 		each(arg, &e);
 	}
@@ -335,16 +327,17 @@ void journal_start(struct journal *j, const struct journal_entry *e)
 void journal_not_started(struct journal *j, const struct journal_entry *e)
 {
 	sqlite3_stmt *q = change(j, "INSERT INTO entries (command_id, attempt, agent_id, type, is_idempotent, state, answer, boot, finished_at) "
-		"VALUES (?1, ?2, ?3, ?4, ?5, 'NOT_STARTED', 'OPEN', ?6, ?7) ON CONFLICT (command_id, attempt) DO UPDATE SET state = 'NOT_STARTED', finished_at = ?7");
+		"VALUES (?1, ?2, ?3, ?4, ?5, 'NOT_STARTED', 'OPEN', ?6, ?7) ON CONFLICT (command_id, attempt) DO UPDATE SET state = 'NOT_STARTED', finished_at = ?7 "
+		"WHERE state = 'STARTED' AND answer = 'OPEN'");
 
 	bind_new(j, q, e);
-	db_run(j->db, q);
+	change_one(j, q);
 }
 
 void journal_finish(struct journal *j, const char *id, int64_t attempt, bool completed, enum failure failure, const char *result, size_t result_len, const char *error)
 {
 	sqlite3_stmt *q = change(j, "UPDATE entries SET state = 'FINISHED', status = ?3, failure_code = ?4, result = ?5, error = ?6, finished_at = ?7 "
-		"WHERE command_id = ?1 AND attempt = ?2");
+		"WHERE command_id = ?1 AND attempt = ?2 AND state = 'STARTED'");
 
 	db_bind_text(q, 1, id);
 	db_bind_int(q, 2, attempt);
@@ -353,7 +346,7 @@ void journal_finish(struct journal *j, const char *id, int64_t attempt, bool com
 	db_bind_bytes(q, 5, result, result_len);
 	db_bind_text(q, 6, error);
 	db_bind_int(q, 7, now_ms(j));
-	db_run(j->db, q);
+	change_one(j, q);
 }
 
 void journal_answered(struct journal *j, const char *id, int64_t attempt, enum journal_answer answer)
@@ -364,7 +357,7 @@ void journal_answered(struct journal *j, const char *id, int64_t attempt, enum j
 	db_bind_int(q, 2, attempt);
 	db_bind_text(q, 3, answers[answer]);
 	db_bind_int(q, 4, now_ms(j));
-	db_run(j->db, q);
+	change_one(j, q);
 }
 
 void journal_give(struct journal *j, const char *id, int64_t attempt, const char *agent_id)
@@ -374,7 +367,7 @@ void journal_give(struct journal *j, const char *id, int64_t attempt, const char
 	db_bind_text(q, 1, id);
 	db_bind_int(q, 2, attempt);
 	db_bind_text(q, 3, agent_id);
-	db_run(j->db, q);
+	change_one(j, q);
 }
 
 bool journal_reopen(struct journal *j, const char *restore)
@@ -390,24 +383,25 @@ bool journal_reopen(struct journal *j, const char *restore)
 	return true;
 }
 
+/* Entries are written in order of time, so the search ends at the first one that is too young: no index is kept for it. A clock set back only delays. */
 int64_t journal_prune(struct journal *j, int64_t before_ms)
 {
-	sqlite3_stmt *q = change(j, "DELETE FROM entries WHERE answer <> 'OPEN' AND answered_at < ?1");
+	sqlite3_stmt *q = change(j, "DELETE FROM entries WHERE entry < IFNULL((SELECT entry FROM entries WHERE IFNULL(started_at, finished_at) >= ?1 ORDER BY entry LIMIT 1), ?2) "
+		"AND answer <> 'OPEN' AND answered_at < ?1");
 
 	db_bind_int(q, 1, before_ms);
+	db_bind_int(q, 2, INT64_MAX);
 	db_run(j->db, q);
-	return sqlite3_changes(db_handle(j->db));
+	return db_broken(j->db) ? 0 : sqlite3_changes(db_handle(j->db));
 }
 
-bool journal_dirty(const struct journal *j) { return db_within(j->db); }
+bool journal_dirty(const struct journal *j) { return db_within(j->db) || db_broken(j->db); }
 
 enum db_result journal_commit(struct journal *j)
 {
 	enum db_result result;
 
-	if (j->reading)
-		sqlite3_reset(j->reading);
-	j->reading = NULL;
+	let_go(j);
 	result = db_commit(j->db);
 	if (result == DB_OK)
 		db_checkpoint(j->db);
