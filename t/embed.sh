@@ -20,7 +20,7 @@ table() {
 			exit 1
 		}
 		printf '\nstatic const char %s_%s[] = {\n' "$1" "$number"
-		od -An -v -to1 "$file" | sed -e "s/[0-7][0-7]*/'\\\\&',/g" -e 's/ //g\'
+		od -An -v -to1 "$file" | sed -e "s/[0-7][0-7]*/'\\\\&',/g" -e 's/ //g'
 		printf '0 };\n'
 		rows="$rows	{ $want, \"$title\", ${1}_$number },
 "
