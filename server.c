@@ -303,6 +303,8 @@ static int start(struct env *env, const struct conf *conf)
 		return complain(2, "--listen: an address and a port, as 127.0.0.1:3000 or [::1]:3000, is needed");
 	if (!conf_token(conf, "api-token", &api_token, &err) || !conf_token(conf, "agent-token", &agent_token, &err))
 		return over(false, &err);
+	if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0)
+		set.listen_host = NULL;        /* nobody's name */
 	set.api_token = api_token.len ? api_token.data : NULL;
 	set.agent_token = agent_token.len ? agent_token.data : NULL;
 	if (!is_loopback(&addr) && !(set.api_token && set.agent_token) && !conf_on(conf, "insecure"))
