@@ -31,7 +31,7 @@ struct call {
 	struct http_url url;
 	struct buf request;
 	size_t request_sent;
-	int64_t begun_us, deadline_us;
+	int64_t begun_us, deadline_us, budget_us;                  /* begun: the loop's turn; budget: the time there was, for words */
 	size_t body_max;
 	bool cut, no_body, reused, renewed, sent, timeout, truncated, keep;
 	struct call_link *link;
@@ -251,7 +251,7 @@ static void add_peer(const struct call *c, struct buf *out)
 static void out_of_time(void *arg)
 {
 	struct call *c = arg;
-	long long ms = (long long)((c->deadline_us - c->begun_us + 500) / 1000);
+	long long ms = (long long)((c->budget_us + 500) / 1000);
 	struct buf peer = {0};
 
 	c->timeout = true;
@@ -711,6 +711,7 @@ struct call *call_start(struct loop *loop, const struct env *env, const struct c
 	http_put_request(&c->request, spec->method, spec->url, spec->fields, spec->body, spec->body_len, !spec->link);
 	c->begun_us = loop_now_us(loop);
 	c->deadline_us = spec->deadline_us;
+	c->budget_us = spec->deadline_us - env->mono_us(env->world);
 	c->body_max = spec->body_max;
 	c->cut = spec->cut;
 	c->no_body = strcmp(spec->method, "HEAD") == 0;

@@ -186,9 +186,10 @@ static bool set_host(SSL *ssl, const char *host)
 		return false;
 	memcpy(name, host, n);
 	name[n] = '\0';
+	/* The subject's common name names no host any more (RFC 9110 section 4.3.4). */
 	unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
-#ifdef X509_CHECK_FLAG_NEVER_SUBJECT
-	flags |= X509_CHECK_FLAG_NEVER_SUBJECT;
+#ifdef X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
+	flags |= X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
 #endif
 	X509_VERIFY_PARAM_set_hostflags(param, flags);
 	return X509_VERIFY_PARAM_set1_host(param, name, n) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
