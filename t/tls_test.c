@@ -346,13 +346,17 @@ static void speak_garbage(struct server *s, SSL *ssl, int fd)
 	(void)!write(fd, "\x17\x03\x03\x00\x20garbagegarbagegarbagegarbagegarbage", 37);
 }
 
+/* Asks for a new handshake, and goes on only when the client answers with an alert (21), not with a hello (22). */
 static void speak_after_renegotiation(struct server *s, SSL *ssl, int fd)
 {
+	char type = 0;
+
 	(void)s;
-	(void)fd;
 	say(ssl, HEAD "Content-Length: 4\r\n\r\ntr");
 	(void)SSL_renegotiate(ssl);
 	(void)SSL_do_handshake(ssl);
+	if (recv(fd, &type, 1, MSG_PEEK) != 1 || type != 21)
+		return;
 	say(ssl, "ue");
 	(void)SSL_shutdown(ssl);
 }
@@ -633,9 +637,8 @@ static void a_renegotiation_is_not_taken_part_in(void **state)
 	struct server s = { .paper = make_paper(&good_wish), .speak = speak_after_renegotiation, .max_version = TLS1_2_VERSION };
 	struct outcome o;
 
-	fetch(*state, &s, "127.0.0.1", ca_file, 3000, &o);
-	assert_true(o.over);
-	assert_int_not_equal(o.failure, FAILURE_TIMEOUT);
+	fetch(*state, &s, "127.0.0.1", ca_file, 20000, &o);
+	expect_true(&o, 4);
 	free_paper(&s.paper);
 }
 
@@ -649,13 +652,17 @@ static void a_redirect_from_https_to_http_is_refused(void **state)
 	free_paper(&s.paper);
 }
 
-/* A kept connection: two calls, one handshake; TLS 1.3's tickets, which come between them, do not end it. */
+/* A kept connection: two calls, one handshake; TLS's own messages, which come between them, do not end it. */
 
 static void speak_twice(struct server *s, SSL *ssl, int fd)
 {
 	(void)s;
 	(void)fd;
 	say(ssl, HEAD "Content-Length: 3\r\n\r\none");
+#ifdef SSL_KEY_UPDATE_NOT_REQUESTED
+	(void)SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+	(void)SSL_do_handshake(ssl);
+#endif
 	if (hear(ssl))
 		say(ssl, HEAD "Content-Length: 3\r\n\r\ntwo");
 	(void)SSL_shutdown(ssl);
@@ -694,7 +701,7 @@ static void a_link_keeps_its_tls(void **state)
 		while (!w.over)
 			loop_turn(b->loop, INT64_MAX);
 		assert_string_equal(w.text, i == 0 ? "one" : "two");
-		loop_turn(b->loop, 0);
+		loop_turn(b->loop, b->env.mono_us(b->env.world) + 200 * MS);
 		http_url_free(&url);
 	}
 	call_link_free(link);
