@@ -14,7 +14,7 @@ void checker_free(struct checker *);
 
 /* What was asked, as it was sent. */
 void checker_asked(struct checker *, int index, bool is_idempotent, int64_t max_attempts);
-void checker_retry(struct checker *, const char *id, int change);      /* +1: a RETRY reached the server; -1: it was refused */
+void checker_retry(struct checker *, const char *id, int change);      /* +1: a RETRY reached the server; -1: it was refused; 0: whatever it did, it has done */
 void checker_complete(struct checker *, const char *id);               /* an operator's COMPLETE reached it */
 
 /* What left the server. */

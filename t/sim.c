@@ -34,7 +34,7 @@ struct server { struct sim *sim; struct node *node; struct loop *loop; struct st
 struct agent {
 	struct sim *sim;
 	struct node *node;
-	char name[16];
+	char name[24];
 	int slots;
 	struct loop *loop;
 	struct journal *journal;
@@ -203,7 +203,7 @@ static void agent_turned(void *arg)
 	if (!a->poll || a->over || !poll_ended(a->poll))
 		return;
 	a->over = true;
-	world_at(a->sim->world, world_now_us(a->sim->world), agent_over, a, 0);
+	world_at(a->sim->world, node_now_us(a->node), agent_over, a, 0);
 }
 
 static void agent_make(void *arg)
@@ -308,7 +308,7 @@ static void start_later(struct sim *s, struct node *n)
 		pause = world_between(s->world, 10000, 100000);
 	else if (world_chance(s->world, n == s->server.node ? 50 : 200))
 		pause = world_between(s->world, 10000, lease_us * 5 / 2);
-	world_at(s->world, world_now_us(s->world) + pause, start_node, s, node_number(n));
+	world_at(s->world, node_now_us(n) + pause, start_node, s, node_number(n));
 }
 
 static void count_crash(struct sim *s, const struct node *n)

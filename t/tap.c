@@ -23,8 +23,10 @@ struct tap *tap_new(struct checker *checker, void (*note)(void *arg, const char 
 	return t;
 }
 
-static void stream_end(struct stream *s)
+static void stream_end(struct tap *t, struct stream *s)
 {
+	if (s->asked && s->ask.retry)
+		checker_retry(t->checker, s->ask.id, 0);
 	buf_free(&s->in);
 	buf_free(&s->out);
 	memset(s, 0, sizeof *s);
@@ -33,7 +35,7 @@ static void stream_end(struct stream *s)
 void tap_died(struct tap *t)
 {
 	for (int i = 0; i < STREAMS_MAX; i++)
-		stream_end(&t->streams[i]);
+		stream_end(t, &t->streams[i]);
 }
 
 void tap_free(struct tap *t)
@@ -66,7 +68,7 @@ void tap_hung(struct tap *t, int64_t stream)
 	struct stream *s = stream_of(t, stream, false);
 
 	if (s)
-		stream_end(s);
+		stream_end(t, s);
 }
 
 static void note(struct tap *t, const struct stream *s, const char *what, const char *more)
@@ -258,8 +260,6 @@ static void answer_whole(struct tap *t, struct stream *s, int status, const stru
 		snprintf(more, sizeof more, " %d", status);
 		note(t, s, "refused:", more);
 	}
-	if (s->ask.retry && !good)
-		checker_retry(t->checker, s->ask.id, -1);
 	if (status == 404 && s->ask.id[0])
 		checker_gone(t->checker, s->ask.id);
 	if (good && s->ask.kind == ASK_LIST)
@@ -270,6 +270,8 @@ static void answer_whole(struct tap *t, struct stream *s, int status, const stru
 		checker_acked(t->checker, s->ask.index, id);
 	if (good && s->ask.kind == ASK_NEXT)
 		handed_out(t, body, now_us);
+	if (s->ask.retry)
+		checker_retry(t->checker, s->ask.id, good ? 0 : -1);
 	if (s->ask.kind == ASK_REPORT)
 		report_answered(t, s, status, body, now_us);
 }

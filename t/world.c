@@ -606,10 +606,16 @@ static void door_point(void *world, enum env_point point, const char *id, int64_
 
 static void slow_down(struct node *n)
 {
+	int64_t us;
+	char line[64];
+
 	if (!n->slow_us || !world_chance(n->world, 10))
 		return;
+	us = world_between(n->world, 0, n->slow_us);
 	n->world->faults[FAULT_SYNC_SLOW]++;
-	n->ahead_us = node_now_us(n) + world_between(n->world, 0, n->slow_us);
+	n->ahead_us = node_now_us(n) + us;
+	snprintf(line, sizeof line, " * a sync takes %lld ms", (long long)(us / 1000));
+	n->world->hooks.log(n->world->hooks.arg, n, line);
 }
 
 static enum simdisk_fate disk_ask(void *arg, enum simdisk_op op, bool extends)
@@ -739,11 +745,22 @@ void node_shut(struct node *n)
 	node_end(n, true);
 }
 
+static void kill_later(void *arg, int64_t n)
+{
+	(void)n;
+	node_kill(arg);
+}
+
+/* A node that is ahead has lived on to that instant already (W1). */
 void node_kill(struct node *n)
 {
 	must(!n->inside);
 	if (!n->up)
 		return;
+	if (n->ahead_us > n->world->now_us) {
+		world_at(n->world, n->ahead_us, kill_later, n, 0);
+		return;
+	}
 	die(n, -1);
 	died(n);
 }
