@@ -42,16 +42,31 @@ struct db {
 
 /* Errors. */
 
-/* No room, or not to be written: the transaction is undone and the program goes on. */
+/* What the system said about the log or the file. SQLite's own record of it is not kept up by a failing commit. */
+static int os_error(sqlite3 *handle)
+{
+	sqlite3_file *log = NULL;
+	int code = 0;
+
+	if (sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log && log->pMethods
+		&& log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &code) == SQLITE_OK && code)
+		return code;
+	if (sqlite3_file_control(handle, "main", SQLITE_FCNTL_LAST_ERRNO, &code) == SQLITE_OK && code)
+		return code;
+	return sqlite3_system_errno(handle);
+}
+
+/* No room, or not to be written: the transaction is undone and the program goes on. SHMSIZE: no room for the index of the log, which holds nothing durable. */
 static bool no_room(sqlite3 *handle, int code)
 {
-	int base = code & 0xff, os = sqlite3_system_errno(handle);
+	int base = code & 0xff, os;
 
-	if (code == SQLITE_READONLY_DBMOVED || code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
+	if (code == SQLITE_READONLY_DBMOVED)
 		return false;
-	if (base == SQLITE_FULL || base == SQLITE_READONLY || base == SQLITE_BUSY || base == SQLITE_CANTOPEN)
+	if (base == SQLITE_FULL || base == SQLITE_READONLY || base == SQLITE_BUSY || base == SQLITE_CANTOPEN || code == SQLITE_IOERR_SHMSIZE)
 		return true;
-	return base == SQLITE_IOERR && code != SQLITE_IOERR_READ && (os == ENOSPC || os == EDQUOT || os == EFBIG);
+	os = os_error(handle);
+	return code == SQLITE_IOERR_WRITE && (os == ENOSPC || os == EDQUOT || os == EFBIG);
 }
 
 static void failed(struct db *d, const char *doing)
@@ -64,7 +79,7 @@ static void failed(struct db *d, const char *doing)
 		d->broken = true;
 		return;
 	}
-	env_fatal(d->env, "%s: %s failed: %s (%d, errno %d); %s", d->path, doing, sqlite3_errmsg(d->handle), code, sqlite3_system_errno(d->handle), advice);
+	env_fatal(d->env, "%s: %s failed: %s (%d, errno %d); %s", d->path, doing, sqlite3_errmsg(d->handle), code, os_error(d->handle), advice);
 }
 
 /* Where the file may stand. */
