@@ -339,31 +339,38 @@ static void a_full_disk_undoes_all_and_later_works(void **state)
 }
 
 /* More than the cache holds is written before the commit: a statement in the middle fails. */
-static void a_disk_that_fills_in_mid_transaction_undoes_all(void **state)
+static void break_in_the_middle(struct fix *f, struct db *d, size_t kind)
 {
-	struct fix *f = *state;
-	struct db *d;
+	int64_t before = count(d);
 	char text[4000];
-	int i;
 
 	memset(text, 'y', sizeof text);
 	text[sizeof text - 1] = 0;
-	fix_disk(f);
-	d = open_it(f);
-	insert(d, 1, "kept");
-	assert_int_equal(db_commit(d), DB_OK);
-	faultvfs_fail_writes(f->disk, 100, SQLITE_FULL, ENOSPC);
-	for (i = 2; i < 5000 && !db_broken(d); i++)
-		insert(d, i, text);
+	faultvfs_fail_writes(f->disk, 100, no_room[kind].code, no_room[kind].os_errno);
+	for (int i = 2; i < 5000 && !db_broken(d); i++)
+		insert(d, 100 + i, text);
 	assert_true(db_broken(d));
 	assert_true(db_within(d));
 	faultvfs_fail_writes(f->disk, -1, 0, 0);
 	insert(d, 9000, "goes nowhere, though there is room again");
 	assert_int_equal(db_commit(d), DB_FULL);
-	assert_int_equal(count(d), 1);
-	insert(d, 9000, "stays");
-	assert_int_equal(db_commit(d), DB_OK);
-	assert_int_equal(count(d), 2);
+	assert_int_equal(sqlite3_get_autocommit(db_handle(d)), 1);
+	assert_int_equal(count(d), before);
+}
+
+static void a_disk_that_fills_in_mid_transaction_undoes_all(void **state)
+{
+	struct fix *f = *state;
+	struct db *d;
+
+	fix_disk(f);
+	d = open_it(f);
+	for (size_t kind = 0; kind < sizeof no_room / sizeof *no_room; kind++) {
+		break_in_the_middle(f, d, kind);
+		insert(d, (int64_t)kind, "stays");
+		assert_int_equal(db_commit(d), DB_OK);
+		assert_int_equal(count(d), (int64_t)kind + 1);
+	}
 	db_close(d);
 }
 
@@ -762,6 +769,7 @@ static void a_copy_is_whole_private_and_marked(void **state)
 	assert_int_equal(fix_mode(f, ".copy"), 0600);
 	assert_false(fix_exists(f, ".copy-wal") || fix_exists(f, ".copy-shm") || fix_exists(f, ".copy-journal"));
 	assert_string_equal(fix_ask(copy, "PRAGMA integrity_check"), "ok");
+	assert_string_equal(fix_ask(copy, "PRAGMA journal_mode"), "delete");
 	assert_string_equal(fix_ask(copy, "SELECT count(*) FROM t"), "1501");
 	assert_string_equal(fix_ask(copy, "SELECT b FROM t WHERE a = -7"), "a copy");
 	assert_false(db_backup(&f->env, f->path, copy, NULL, &f->err));
@@ -815,6 +823,23 @@ static void set_aside_takes_the_log_along(void **state)
 	assert_false(fix_exists(f, ".old-3"));
 }
 
+static void set_aside_overwrites_nothing(void **state)
+{
+	struct fix *f = *state;
+	char old[256];
+
+	for (int i = 1; i <= 3; i++) {
+		struct stat st;
+		FILE *out = fopen(f->path, "w");
+		assert_true(out && fprintf(out, "%*d", i, i) == i && fclose(out) == 0);
+		assert_true(db_set_aside(&f->env, f->path, &f->err));
+		for (int k = 1; k <= i; k++) {
+			snprintf(old, sizeof old, "%s.old-%d", f->path, k);
+			assert_true(stat(old, &st) == 0 && st.st_size == k);
+		}
+	}
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, fix_enter, fix_leave)
 
 int main(void)
@@ -829,7 +854,7 @@ int main(void)
 		CASE(a_reader_in_the_way_delays_and_harms_nothing), CASE(somebody_elses_write_lock_is_no_room), CASE(a_file_deleted_or_replaced_is_the_end),
 		CASE(damage_is_found), CASE(a_file_size_limit_is_no_room), CASE(what_was_committed_survives_a_kill),
 		CASE(one_literal_is_one_statement), CASE(a_statement_that_is_none_is_the_end), CASE(binds_nothing_as_null_and_bytes_as_text),
-		CASE(a_reader_only_looks), CASE(a_copy_is_whole_private_and_marked), CASE(a_copy_that_fails_leaves_nothing), CASE(set_aside_takes_the_log_along),
+		CASE(a_reader_only_looks), CASE(a_copy_is_whole_private_and_marked), CASE(a_copy_that_fails_leaves_nothing), CASE(set_aside_takes_the_log_along), CASE(set_aside_overwrites_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,7 @@ struct faultvfs {
 	sqlite3_vfs *real;
 	long writes, syncs, unsynced;
 	long write_after, sync_after;
-	int write_code, write_errno, last_errno;
+	int write_code, write_errno, read_code, last_errno;
 };
 struct handle { sqlite3_file base; struct faultvfs *disk; bool is_log; };
 
@@ -57,7 +57,13 @@ static int sync_file(sqlite3_file *f, int flags)
 }
 
 static int close_file(sqlite3_file *f) { return real_of(f)->pMethods->xClose(real_of(f)); }
-static int read_file(sqlite3_file *f, void *p, int n, sqlite3_int64 at) { return real_of(f)->pMethods->xRead(real_of(f), p, n, at); }
+static int read_file(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
+{
+	int code = disk_of(f)->read_code;
+
+	return code != SQLITE_OK ? code : real_of(f)->pMethods->xRead(real_of(f), p, n, at);
+}
+
 static int truncate_file(sqlite3_file *f, sqlite3_int64 n) { return real_of(f)->pMethods->xTruncate(real_of(f), n); }
 static int size_file(sqlite3_file *f, sqlite3_int64 *n) { return real_of(f)->pMethods->xFileSize(real_of(f), n); }
 static int lock_file(sqlite3_file *f, int how) { return real_of(f)->pMethods->xLock(real_of(f), how); }
@@ -135,6 +141,8 @@ void faultvfs_fail_writes(struct faultvfs *d, long after, int code, int os_errno
 	d->write_errno = os_errno;
 	d->last_errno = 0;
 }
+
+void faultvfs_fail_reads(struct faultvfs *d, int code) { d->read_code = code; }
 
 void faultvfs_fail_sync(struct faultvfs *d, long after)
 {

@@ -7,6 +7,7 @@ struct faultvfs;
 struct faultvfs *faultvfs_new(const char *name);               /* registers it under that name, which must outlive it; not as the default */
 void faultvfs_free(struct faultvfs *);
 void faultvfs_fail_writes(struct faultvfs *, long after, int code, int os_errno);   /* every write from the so manieth on; -1: none any more */
+void faultvfs_fail_reads(struct faultvfs *, int code);         /* every read; SQLITE_OK: none */
 void faultvfs_fail_sync(struct faultvfs *, long after);        /* that one sync, with EIO; -1: none */
 long faultvfs_writes(const struct faultvfs *);
 long faultvfs_syncs(const struct faultvfs *);
