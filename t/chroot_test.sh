@@ -5,7 +5,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 here=$(pwd)
-skip() { echo "skipped: $*"; echo "1 passed, 0 failed"; exit 0; }
+skip() { echo "skipped: $*"; echo "0 passed, 0 failed"; exit 0; }
+[ -z "${RUN:-}" ] || skip "the programs are another machine's"
 [ "$(id -u)" -eq 0 ] || skip "a chroot needs root"
 for tool in unshare chroot curl; do command -v $tool >/dev/null 2>&1 || skip "no $tool here"; done
 unshare --pid --fork true 2>/dev/null || skip "no PID namespaces here"
