@@ -24,12 +24,14 @@ OBJ = util.o env.o conf.o json.o url.o http.o loop.o tls.o lookup.o guard.o conn
 HDR = util.h env.h conf.h json.h url.h http.h loop.h tls.h lookup.h guard.h conn.h call.h db.h \
 	command.h store.h journal.h audit.h recover.h dispatch.h answer.h claim.h api.h run.h report.h poll.h
 SQL = migrations/server/0001_init.sql migrations/agent/0001_init.sql
-TESTS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/lookup_test t/conn_test t/call_test \
-	t/recover_test t/run_test
+TESTS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/tls_test t/lookup_test t/conn_test t/call_test \
+	t/db_test t/migrate_test t/journal_test t/recover_test t/run_test t/process_test
+SCRIPTS = t/man_test.sh t/install_test.sh t/chroot_test.sh
 TOOLS = build/target build/jsoncheck build/httpget
-TOBJ = t/util_test.o t/env_test.o t/conf_test.o t/json_test.o t/url_test.o t/http_test.o t/loop_test.o t/lookup_test.o t/conn_test.o t/call_test.o \
-	t/recover_test.o t/run_test.o t/fakeworld.o t/target.o t/jsoncheck.o t/httpget.o
-THDR = t/fakeworld.h
+TOBJ = t/util_test.o t/env_test.o t/conf_test.o t/json_test.o t/url_test.o t/http_test.o t/loop_test.o t/tls_test.o t/lookup_test.o t/conn_test.o t/call_test.o \
+	t/db_test.o t/migrate_test.o t/journal_test.o t/recover_test.o t/run_test.o t/process_test.o t/fakeworld.o t/faultvfs.o t/dbfix.o t/proc.o \
+	t/target.o t/jsoncheck.o t/httpget.o t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o
+THDR = t/fakeworld.h t/faultvfs.h t/dbfix.h t/proc.h t/cast.h t/checker.h t/tap.h t/world.h t/simdisk.h t/bench.h
 
 all: server agent
 
@@ -59,11 +61,33 @@ agent: agent.o onlyonce.a
 
 # Tests: one program a module; check.sh runs them and counts.
 check: all $(TOOLS) $(TESTS)
-	@sh t/check.sh $(TESTS)
+	@sh t/check.sh $(TESTS) $(SCRIPTS)
 
 # The same tests with every access checked.
 check-asan:
 	sh t/variant.sh asan check STATIC=no CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+
+# Many nodes in one seeded process: make sim SEED=1 RUNS=200
+SEED = 1
+RUNS = 200
+sim: build/sim
+	build/sim --seed=$(SEED) --runs=$(RUNS)
+
+# The protocol as a model (spin).
+model:
+	sh t/model/run.sh
+
+# Figures: make bench BENCH=--json
+BENCH =
+bench: all build/bench
+	build/bench $(BENCH) .
+
+ports:
+	sh t/ports.sh
+dist:
+	sh t/dist.sh
+deb: all
+	sh t/deb.sh
 
 demo: all $(TOOLS)
 	@sh t/demo.sh
@@ -86,16 +110,27 @@ t/http_test: t/http_test.o
 	$(LINK) t/http_test.o $(TEST)
 t/loop_test: t/loop_test.o t/fakeworld.o
 	$(LINK) t/loop_test.o t/fakeworld.o $(TEST)
+t/tls_test: t/tls_test.o
+	$(LINK) t/tls_test.o $(TEST)
 t/lookup_test: t/lookup_test.o lookup.c
 	$(LINK) t/lookup_test.o $(TEST)
 t/conn_test: t/conn_test.o t/fakeworld.o
 	$(LINK) t/conn_test.o t/fakeworld.o $(TEST)
 t/call_test: t/call_test.o t/fakeworld.o
 	$(LINK) t/call_test.o t/fakeworld.o $(TEST)
+t/db_test: t/db_test.o t/dbfix.o t/faultvfs.o
+	$(LINK) t/db_test.o t/dbfix.o t/faultvfs.o $(TEST)
+t/migrate_test: t/migrate_test.o t/dbfix.o t/faultvfs.o
+	$(LINK) t/migrate_test.o t/dbfix.o t/faultvfs.o $(TEST)
+t/journal_test: t/journal_test.o t/dbfix.o t/faultvfs.o
+	$(LINK) t/journal_test.o t/dbfix.o t/faultvfs.o $(TEST)
 t/recover_test: t/recover_test.o
 	$(LINK) t/recover_test.o $(TEST)
 t/run_test: t/run_test.o t/fakeworld.o
 	$(LINK) t/run_test.o t/fakeworld.o $(TEST)
+
+t/process_test: t/process_test.o t/proc.o
+	$(LINK) t/process_test.o t/proc.o $(TEST)
 
 tools: $(TOOLS)
 build/target: t/target.o
@@ -105,13 +140,28 @@ build/jsoncheck: t/jsoncheck.o
 build/httpget: t/httpget.o
 	$(LINK) t/httpget.o $(TOOL)
 
+build/sim: t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o onlyonce.a
+	$(LINK) t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o $(TOOL)
+build/bench: t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o onlyonce.a
+	$(LINK) t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o $(TOOL)
+
+BIN = $(DESTDIR)$(PREFIX)/bin
+MAN = $(DESTDIR)$(PREFIX)/share/man
+UNIT = $(DESTDIR)$(PREFIX)/lib/systemd/system
 install: all
-	mkdir -p $(DESTDIR)$(PREFIX)/bin
-	cp server $(DESTDIR)$(PREFIX)/bin/onlyonce-server
-	cp agent $(DESTDIR)$(PREFIX)/bin/onlyonce-agent
-	chmod 755 $(DESTDIR)$(PREFIX)/bin/onlyonce-server $(DESTDIR)$(PREFIX)/bin/onlyonce-agent
+	mkdir -p $(BIN) $(MAN)/man7 $(MAN)/man8 $(UNIT)
+	cp server $(BIN)/onlyonce-server
+	cp agent $(BIN)/onlyonce-agent
+	cp onlyonce-server.8 onlyonce-agent.8 $(MAN)/man8
+	cp onlyonce-protocol.7 $(MAN)/man7
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' dist/onlyonce-server.service >$(UNIT)/onlyonce-server.service
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' dist/onlyonce-agent.service >$(UNIT)/onlyonce-agent.service
+	chmod 755 $(BIN)/onlyonce-server $(BIN)/onlyonce-agent
+	chmod 644 $(MAN)/man8/onlyonce-server.8 $(MAN)/man8/onlyonce-agent.8 $(MAN)/man7/onlyonce-protocol.7 \
+		$(UNIT)/onlyonce-server.service $(UNIT)/onlyonce-agent.service
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/onlyonce-server $(DESTDIR)$(PREFIX)/bin/onlyonce-agent
+	rm -f $(BIN)/onlyonce-server $(BIN)/onlyonce-agent $(MAN)/man8/onlyonce-server.8 $(MAN)/man8/onlyonce-agent.8 $(MAN)/man7/onlyonce-protocol.7 \
+		$(UNIT)/onlyonce-server.service $(UNIT)/onlyonce-agent.service
 
 clean:
 	rm -rf build

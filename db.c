@@ -239,7 +239,6 @@ static bool set_up(struct db *d, struct buf *err)
 		{ "PRAGMA cache_size=-4000", "PRAGMA cache_size", "-4000" }, { "PRAGMA temp_store=MEMORY", "PRAGMA temp_store", "2" },
 		{ "PRAGMA trusted_schema=0", "SELECT 0", "0" },   /* not known to every SQLite we take */
 	};
-	int keep = 1, code;
 
 	if (d->env->exclusive && !pragma(d, "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA locking_mode", "exclusive", err))
 		return false;
@@ -248,10 +247,6 @@ static bool set_up(struct db *d, struct buf *err)
 			return false;
 	sqlite3_wal_hook(d->handle, count_log, d);
 	d->checkpoint_at = CHECKPOINT_PAGES;
-	if (d->env->exclusive)
-		return true;
-	code = sqlite3_file_control(d->handle, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
-	must(code == SQLITE_OK || code == SQLITE_NOTFOUND);
 	return true;
 }
 
