@@ -24,8 +24,9 @@ OBJ = util.o env.o conf.o json.o url.o http.o loop.o tls.o lookup.o guard.o conn
 HDR = util.h env.h conf.h json.h url.h http.h loop.h tls.h lookup.h guard.h conn.h call.h db.h \
 	command.h store.h journal.h audit.h recover.h dispatch.h answer.h claim.h api.h run.h report.h poll.h
 SQL = migrations/server/0001_init.sql migrations/agent/0001_init.sql
-TESTS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/tls_test t/lookup_test t/conn_test t/call_test \
-	t/db_test t/migrate_test t/journal_test t/recover_test t/run_test t/process_test
+UNITS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/tls_test t/lookup_test t/conn_test t/call_test \
+	t/db_test t/migrate_test t/journal_test t/recover_test t/run_test
+TESTS = $(UNITS) t/process_test
 SCRIPTS = t/man_test.sh t/install_test.sh t/chroot_test.sh
 TOOLS = build/target build/jsoncheck build/httpget
 TOBJ = t/util_test.o t/env_test.o t/conf_test.o t/json_test.o t/url_test.o t/http_test.o t/loop_test.o t/tls_test.o t/lookup_test.o t/conn_test.o t/call_test.o \
@@ -60,8 +61,11 @@ agent: agent.o onlyonce.a
 	@sh t/link.sh $(CC) $(CFLAGS) $(LDFLAGS) -o $@ agent.o onlyonce.a
 
 # Tests: one program a module; check.sh runs them and counts.
-check: all $(TOOLS) $(TESTS)
-	@sh t/check.sh $(TESTS) $(SCRIPTS)
+check: all $(TOOLS) $(TESTS) build/sim
+	@sh t/check.sh $(TESTS) $(SCRIPTS) "build/sim --seed=1 --runs=200"
+# What needs no other process: seconds.
+check-quick: all $(UNITS) build/sim
+	@sh t/check.sh $(UNITS) "build/sim --seed=1 --runs=200"
 
 # The same tests with every access checked.
 check-asan:

@@ -1,12 +1,12 @@
 #!/bin/sh
-# check.sh PROGRAM...: runs the tests one after another, each with a deadline, shows what a failing one said, and counts cases over all.
+# check.sh "PROGRAM [WORDS]"...: runs the tests one after another, each with a deadline, shows what a failing one said, and counts cases over all.
 # LIMIT: seconds a program may take (120).
 set -u
 limit=${LIMIT:-120} passed=0 failed=0 broken=
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 for program in "$@"; do
-	case $program in *.sh) set -- sh "$program" ;; *) set -- "./$program" ;; esac
+	case $program in *.sh) set -- sh "$program" ;; *) set -- ./$program ;; esac
 	started=$(date +%s)
 	"$@" >"$log" 2>&1 &
 	pid=$!
@@ -20,7 +20,7 @@ for program in "$@"; do
 	f=$(awk '/^\[  FAILED  \] [0-9]+ test/ {n += $4} /^[0-9]+ passed, [0-9]+ failed/ {n += $3} END {print n + 0}' "$log")
 	[ $status -eq 0 ] || [ "$f" -gt 0 ] || f=1
 	[ $status -ne 0 ] || [ $((p + f)) -gt 0 ] || { status=1 f=1; echo "$program ran no test" >>"$log"; }
-	printf '%-24s %4d passed, %d failed  (%d s)\n' "$(basename "$program")" "$p" "$f" $(($(date +%s) - started))
+	printf '%-24s %4d passed, %d failed  (%d s)\n' "$(basename "${program%% *}")" "$p" "$f" $(($(date +%s) - started))
 	[ $status -eq 0 ] && [ "$f" -eq 0 ] || { broken="$broken $program"; tail -n 60 "$log"; echo "($program ended with status $status)"; }
 	passed=$((passed + p)) failed=$((failed + f))
 done
