@@ -188,8 +188,8 @@ static bool dress(struct outfit *o, const struct conf *conf, struct poll_setting
 		return false;
 	}
 	o->tls = tls_new(conf_text(conf, "tls-ca-file"), &tls_err);
-	if (!o->tls && (conf_text(conf, "tls-ca-file") || o->url.tls)) {
-		buf_str(err, tls_err.data ? tls_err.data : "https is not built into this agent");
+	if ((!o->tls && conf_text(conf, "tls-ca-file")) || (o->url.tls && !(o->tls && tls_ready(o->tls, &tls_err)))) {
+		buf_str(err, tls_err.data);
 		return false;
 	}
 	buf_free(&tls_err);

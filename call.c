@@ -692,7 +692,7 @@ static void obey(struct call *c, enum step s)
 static enum step begin(struct call *c)
 {
 	if (c->url.tls && !c->tls)
-		return fail(c, tls_built_in() ? "https is not possible here: no CA certificates could be read" : "https is not built into this agent");
+		return fail(c, "https is not built into this agent");
 	c->reused = link_take(c->link, &c->url, &c->wire);
 	if (!c->reused)
 		return reach(c);

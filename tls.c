@@ -15,6 +15,7 @@ struct tls *tls_new(const char *ca_file, struct buf *err)
 	return NULL;
 }
 
+bool tls_ready(struct tls *t, struct buf *err) { (void)t; (void)err; return false; }
 void tls_free(struct tls *t) { must(!t); }
 struct tls_conn *tls_start(struct tls *t, int fd, const char *host) { (void)t; (void)fd; (void)host; return NULL; }
 enum tls_step tls_handshake(struct tls_conn *c) { (void)c; return TLS_ERROR; }
@@ -37,7 +38,7 @@ void tls_end(struct tls_conn *c) { must(!c); }
 
 #define HOST_MAX 256
 
-struct tls { SSL_CTX *ctx; bool no_store; };                   /* no_store: no CA certificates of the system's were found */
+struct tls { SSL_CTX *ctx; char *ca_file; bool no_store; };    /* ctx NULL: not loaded yet; no_store: no CA certificates of the system's were found */
 struct tls_conn { SSL *ssl; bool shaken, broken, no_store; struct buf error; };
 
 /* Where systems keep their CA certificates in one file. */
@@ -119,15 +120,15 @@ static bool load(SSL_CTX *ctx, const char *file, struct buf *err)
 }
 
 /* The first bundle that can be read is the system's. */
-static bool load_system(struct tls *t, struct buf *err)
+static bool load_system(struct tls *t, SSL_CTX *ctx, struct buf *err)
 {
 	const char *file = getenv("SSL_CERT_FILE");
 
 	if (file && *file)
-		return load(t->ctx, file, err);
+		return load(ctx, file, err);
 	for (size_t i = 0; i < sizeof bundles / sizeof *bundles; i++)
 		if (access(bundles[i], R_OK) == 0)
-			return load(t->ctx, bundles[i], err);
+			return load(ctx, bundles[i], err);
 	t->no_store = true;
 	return true;
 }
@@ -146,15 +147,29 @@ static bool set_rules(SSL_CTX *ctx)
 	return true;
 }
 
+bool tls_ready(struct tls *t, struct buf *err)
+{
+	SSL_CTX *ctx = NULL;
+
+	if (t->ctx)
+		return true;
+	if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1)
+		ctx = SSL_CTX_new(TLS_client_method());
+	if (!ctx || !set_rules(ctx))
+		buf_str(err, "the TLS library cannot be started");
+	else if (load_system(t, ctx, err) && (!t->ca_file || load(ctx, t->ca_file, err)))
+		t->ctx = ctx;
+	if (!t->ctx)
+		SSL_CTX_free(ctx);
+	return t->ctx != NULL;
+}
+
 struct tls *tls_new(const char *ca_file, struct buf *err)
 {
 	struct tls *t = mem_new(sizeof *t);
 
-	if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1)
-		t->ctx = SSL_CTX_new(TLS_client_method());
-	if (!t->ctx || !set_rules(t->ctx))
-		buf_str(err, "the TLS library cannot be started");
-	else if (load_system(t, err) && (!ca_file || load(t->ctx, ca_file, err)))
+	t->ca_file = mem_dup(ca_file);
+	if (!ca_file || tls_ready(t, err))
 		return t;
 	tls_free(t);
 	return NULL;
@@ -165,6 +180,7 @@ void tls_free(struct tls *t)
 	if (!t)
 		return;
 	SSL_CTX_free(t->ctx);
+	free(t->ca_file);
 	free(t);
 }
 
@@ -200,12 +216,14 @@ struct tls_conn *tls_start(struct tls *t, int fd, const char *host)
 	struct tls_conn *c = mem_new(sizeof *c);
 
 	buf_str(&c->error, "");
+	c->broken = true;
+	if (!tls_ready(t, &c->error))
+		return c;
 	c->no_store = t->no_store;
 	c->ssl = SSL_new(t->ctx);
-	if (c->ssl && SSL_set_fd(c->ssl, fd) == 1 && set_host(c->ssl, host))
-		return c;
-	c->broken = true;
-	buf_str(&c->error, "the TLS library refused this host");
+	c->broken = !(c->ssl && SSL_set_fd(c->ssl, fd) == 1 && set_host(c->ssl, host));
+	if (c->broken)
+		buf_str(&c->error, "the TLS library refused this host");
 	return c;
 }
 

@@ -11,8 +11,10 @@ struct tls_conn;
 enum tls_step { TLS_DONE, TLS_WANT_READ, TLS_WANT_WRITE, TLS_EOF, TLS_ERROR };
 
 bool tls_built_in(void);
-/* ca_file: PEM certificates trusted beside the system's, or NULL. The system's: SSL_CERT_FILE, else the first well-known bundle there is. NULL: *err says why. */
+/* ca_file: PEM certificates trusted beside the system's, or NULL. The system's: SSL_CERT_FILE, else the first well-known bundle there is. NULL: *err says why.
+ * A ca_file is read at once; without one nothing is, until the first tls_start or tls_ready: a bundle is 3 MB of memory that an agent without https does not need. */
 struct tls *tls_new(const char *ca_file, struct buf *err);
+bool tls_ready(struct tls *, struct buf *err);                 /* everything read now; false: *err says why not */
 void tls_free(struct tls *);
 
 /* host: a name, or an address as text (IPv6 without brackets). Never fails at once: what is wrong comes out of tls_handshake. The tls must outlive it. */

@@ -535,6 +535,8 @@ static void a_certificate_of_no_authority_issues_nothing(void **state)
 static void a_file_without_certificates_is_refused(void **state)
 {
 	struct buf err = {0};
+	struct tls_conn *c;
+	struct tls *tls;
 
 	(void)state;
 	assert_null(tls_new("/nonexistent/ca.pem", &err));
@@ -546,6 +548,16 @@ static void a_file_without_certificates_is_refused(void **state)
 	buf_clear(&err);
 	assert_null(tls_new(ca_file, &err));
 	assert_non_null(strstr(err.data, "/nonexistent/system.pem"));
+	tls = tls_new(NULL, &err);                                 /* reads nothing yet: the first connection hears of it */
+	assert_non_null(tls);
+	buf_clear(&err);
+	assert_false(tls_ready(tls, &err));
+	assert_non_null(strstr(err.data, "/nonexistent/system.pem"));
+	c = tls_start(tls, 0, "127.0.0.1");
+	assert_int_equal(tls_handshake(c), TLS_ERROR);
+	assert_non_null(strstr(tls_error(c), "/nonexistent/system.pem"));
+	tls_end(c);
+	tls_free(tls);
 	assert_int_equal(setenv("SSL_CERT_FILE", other_file, 1), 0);
 	buf_free(&err);
 }
