@@ -28,7 +28,7 @@ UNITS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/
 	t/db_test t/migrate_test t/journal_test t/recover_test t/run_test
 TESTS = $(UNITS) t/process_test
 SCRIPTS = t/man_test.sh t/install_test.sh t/chroot_test.sh
-TOOLS = build/target build/jsoncheck build/httpget
+TOOLS = build/target t/jsoncheck t/httpget
 TOBJ = t/util_test.o t/env_test.o t/conf_test.o t/json_test.o t/url_test.o t/http_test.o t/loop_test.o t/tls_test.o t/lookup_test.o t/conn_test.o t/call_test.o \
 	t/db_test.o t/migrate_test.o t/journal_test.o t/recover_test.o t/run_test.o t/process_test.o t/fakeworld.o t/faultvfs.o t/dbfix.o t/proc.o \
 	t/target.o t/jsoncheck.o t/httpget.o t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o
@@ -139,9 +139,9 @@ t/process_test: t/process_test.o t/proc.o
 tools: $(TOOLS)
 build/target: t/target.o
 	$(LINK) t/target.o $(TOOL)
-build/jsoncheck: t/jsoncheck.o
+t/jsoncheck: t/jsoncheck.o
 	$(LINK) t/jsoncheck.o $(TOOL)
-build/httpget: t/httpget.o
+t/httpget: t/httpget.o
 	$(LINK) t/httpget.o $(TOOL)
 
 build/sim: t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o onlyonce.a
@@ -169,4 +169,4 @@ uninstall:
 
 clean:
 	rm -rf build
-	rm -f *.o t/*.o onlyonce.a migrations.c server agent $(TESTS)
+	rm -f *.o t/*.o onlyonce.a migrations.c server agent $(TESTS) t/jsoncheck t/httpget

@@ -51,7 +51,7 @@ need_sources() {
 tree() { # tree LEG: a clean copy of the sources
 	rm -rf "$dir/$1"
 	mkdir -p "$dir/$1"
-	tar cf - --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.a' --exclude='*_test' --exclude=./server --exclude=./agent . | (cd "$dir/$1" && tar xf -)
+	tar cf - --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.a' --exclude='*_test' --exclude=./server --exclude=./agent --exclude=./t/jsoncheck --exclude=./t/httpget . | (cd "$dir/$1" && tar xf -)
 }
 unpack_dist() { # the tarball that dist.sh makes, in place of a copy
 	rm -rf "$dir/dist" "$dir"/onlyonce-*
@@ -72,7 +72,7 @@ run() {
 		built=yes static=dynamic
 		grep -q -e '[^_]warning: ' "$log" && built=warnings
 		[ -s build/static ] && grep -q -e -static build/static && static=static
-		[ -z "$emulator" ] || { $make "$@" tools && wrap server agent build/target build/jsoncheck build/httpget; } >>"$log" 2>&1
+		[ -z "$emulator" ] || { $make "$@" tools && wrap server agent build/target t/jsoncheck t/httpget; } >>"$log" 2>&1
 		if RUN=$emulator LIMIT=${LIMIT:-600} $make "$@" check >>"$log" 2>&1; then tests=$(tail -n 1 "$log"); else tests="$(grep -e ' passed, ' "$log" | tail -n 1) $(grep '^failed:' "$log")"; bad=$((bad + 1)); fi
 		case $tests in *passed*) ;; *) tests="not run: $(tail -n 1 "$log" | cut -c 1-80)" ;; esac
 		line "$leg" "$what" "$built" "$static" "$tests"

@@ -7,5 +7,5 @@ rm -rf "$dir"
 mkdir -p "$dir"
 tar cf - --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.a' . | (cd "$dir" && tar xf -)
 cd "$dir"
-rm -f server agent t/*_test
+rm -f server agent t/*_test t/jsoncheck t/httpget
 exec ${MAKE:-make} "$target" "$@"
