@@ -37,12 +37,25 @@ void nap(void)
 	nanosleep(&t, NULL);
 }
 
+/* The group is ended here, by its leader, who can reap what it started: an orphan stays in the group until init has reaped it, and not every init does. */
+static void leave(int status)
+{
+	pid_t group = getpgrp();
+
+	if (setpgid(0, getpgid(getppid())) == 0) {
+		kill(-group, SIGKILL);
+		while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+			;
+	}
+	_exit(status);
+}
+
 void scene_fail(struct scene *s, const char *file, int line, const char *what)
 {
 	fprintf(stderr, "%s:%d: expected %s\n", file, line, what);
 	if (s->body.len)
 		fprintf(stderr, "  the last answer: %d %.2000s\n", s->status, s->body.data);
-	_exit(1);
+	leave(1);
 }
 
 static void play_and_exit(const char *top, const char *dir, const struct proc_case *c)
@@ -57,16 +70,18 @@ static void play_and_exit(const char *top, const char *dir, const struct proc_ca
 	if (chdir(dir) != 0)
 		_exit(2);
 	c->play(&s);
-	_exit(0);
+	leave(0);
 }
 
-/* A group's dead stay in it until init has reaped them; a moment is allowed for that. */
-static void end_group(pid_t group)
+/* What the leader did not start itself holds the pipe's other end until it has ended. */
+static void end_group(pid_t group, int alive)
 {
-	int64_t until = clock_ms() + 2000;
+	char none;
 
-	while (kill(-group, SIGKILL) == 0 && clock_ms() < until)
-		nap();
+	kill(-group, SIGKILL);
+	while (read(alive, &none, 1) < 0 && errno == EINTR)
+		;
+	close(alive);
 }
 
 static void remove_dir(const char *dir)
@@ -86,21 +101,23 @@ void proc_play(void **state)
 	const struct proc_case *c = *state;
 	const char *tmp = getenv("TMPDIR");
 	char top[512], dir[512];
-	int status = 0;
+	int status = 0, alive[2];
 	pid_t pid;
 
 	snprintf(dir, sizeof dir, "%s/onlyonce-XXXXXX", tmp && *tmp ? tmp : "/tmp");
 	assert_non_null(getcwd(top, sizeof top));
 	assert_non_null(mkdtemp(dir));
+	assert_true(pipe(alive) == 0 && fcntl(alive[1], F_SETFD, FD_CLOEXEC) == 0 && fcntl(alive[0], F_SETFD, FD_CLOEXEC) == 0);
 	fflush(NULL);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
 		play_and_exit(top, dir, c);
 	setpgid(pid, pid);
+	close(alive[1]);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	end_group(pid);
+	end_group(pid, alive[0]);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
 		print_error("the scene did not end in %d s\n", SCENE_SECONDS);
 	if (status != 0)

@@ -217,17 +217,23 @@ static void hears_the_end_of_what_ran_while_the_server_was_gone(struct scene *s)
 
 static void leaves_what_runs_alone_over_a_crash_of_the_server(struct scene *s)
 {
-	char id[ID_TEXT];
+	char id[ID_TEXT], silent[ID_TEXT];
 	struct proc server;
 
 	target_start(s);
 	server = server_start(s, SHORT_LEASE);
 	agent_start(s, "a", "");
-	create_get(s, id, "/slow/k?ms=2000", false);
+	create_get(s, id, "/hold/k", false);
 	await_ran(s, "k", 1);
+	create(s, silent, "DELAY", "{\"ms\":0}", false);
+	ask_server(s, "GET", "/api/commands/next?agentId=silent", NULL);
+	expect(s, s->status == 200);
 	proc_kill(&server);
 	server_start(s, SHORT_LEASE);
+	expect(s, is(s, id, "status", "RUNNING") && is(s, silent, "status", "RUNNING"));
+	await(s, silent, "failureCode", "AGENT_LOST");
 	expect(s, is(s, id, "status", "RUNNING"));
+	release(s, "k");
 	await(s, id, "status", "COMPLETED");
 	expect(s, body_is(s, "attempt", "1") && ran(s, "k") == 1);
 }
