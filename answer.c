@@ -2,6 +2,7 @@
 #include "answer.h"
 #include <string.h>
 
+#define COMMAND_USUAL 768                                      /* bytes that most commands fill, payload and result aside */
 #define PROBLEM_TYPE "application/problem+json"
 
 static const char *const codes[CODE_COUNT] = {
@@ -176,6 +177,7 @@ void answer_command(struct conn *c, int status, const struct command *command, i
 	struct buf json = {0};
 	struct json_writer w = json_writer(&json);
 
+	buf_room(&json, COMMAND_USUAL + command->payload_len + command->result_len);
 	command_json(&w, command, lease_ms);
 	must(json_good(&w));
 	answer_json(c, status, &json, fields);

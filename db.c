@@ -237,6 +237,7 @@ static bool set_up(struct db *d, struct buf *err)
 		{ "PRAGMA fullfsync=1", "PRAGMA fullfsync", "1" }, { "PRAGMA checkpoint_fullfsync=1", "PRAGMA checkpoint_fullfsync", "1" },
 		{ "PRAGMA wal_autocheckpoint=0", "PRAGMA wal_autocheckpoint", "0" }, { "PRAGMA cell_size_check=1", "PRAGMA cell_size_check", "1" },
 		{ "PRAGMA cache_size=-4000", "PRAGMA cache_size", "-4000" }, { "PRAGMA temp_store=MEMORY", "PRAGMA temp_store", "2" },
+		{ "PRAGMA secure_delete=0", "PRAGMA secure_delete", "0" },   /* what is deleted here was never a secret: index entries, answered journal entries */
 		{ "PRAGMA trusted_schema=0", "SELECT 0", "0" },   /* not known to every SQLite we take */
 	};
 
@@ -311,8 +312,16 @@ static bool migrate(struct db *d, const struct db_migration *m, struct buf *err)
 	return true;
 }
 
+/* The process has one thread: SQLite needs no locks within it, and nobody asks how much memory it took. Refused, and of no account, once it has begun. */
+static void alone(void)
+{
+	(void)sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static bool connect_file(struct db *d, int flags, struct buf *err)
 {
+	alone();
 	if (sqlite3_open_v2(d->path, &d->handle, flags, d->env->vfs) != SQLITE_OK) {
 		buf_fmt(err, "%s: %s", d->path, d->handle ? sqlite3_errmsg(d->handle) : "out of memory");
 		return false;

@@ -11,6 +11,7 @@
 #define CHUNK_LINE_MAX 1024                                    /* a chunk's size with its extensions */
 #define CHUNK_DIGITS_MAX 16                                    /* 64 bits */
 #define TRAILERS_MAX 8192
+#define REPLY_HEAD_USUAL 480                                   /* room for most, so that a reply is one allocation */
 
 typedef int read_start(struct http_text line, struct http_head *out, const char **why);
 
@@ -51,7 +52,7 @@ static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
 static bool is_token_char(char c)                              /* RFC 9110 section 5.6.2 */
 {
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
+	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || (c != '\0' && strchr("!#$%&'*+.^_`|~", c));
 }
 
 static bool is_field_char(char c)                              /* RFC 9110 section 5.5: visible, blank or obs-text */
@@ -611,19 +612,33 @@ static void put_fields(struct buf *out, const char *fields)
 		buf_str(out, fields);
 }
 
+static void put_field(struct buf *out, const char *name, const char *value)
+{
+	must(all_field_chars(slice(value, strlen(value))));
+	buf_str(out, name);
+	buf_str(out, value);
+	buf_str(out, "\r\n");
+}
+
 void http_put_reply(struct buf *out, const struct http_reply *reply, int minor, bool head_only, const char *common)
 {
 	bool interim = reply->status < 200, bare = interim || reply->status == 204 || reply->status == 304;
 	must(reply->status >= 100 && reply->status <= 599);
-	buf_fmt(out, "HTTP/1.1 %d %s\r\n", reply->status, http_reason(reply->status));
+	buf_room(out, REPLY_HEAD_USUAL + reply->body_len);
+	buf_str(out, "HTTP/1.1 ");
+	buf_int(out, reply->status);
+	buf_char(out, ' ');
+	buf_str(out, http_reason(reply->status));
+	buf_str(out, "\r\n");
 	put_fields(out, common);
-	if (reply->type && !bare) {
-		must(all_field_chars(slice(reply->type, strlen(reply->type))));
-		buf_fmt(out, "Content-Type: %s\r\n", reply->type);
-	}
+	if (reply->type && !bare)
+		put_field(out, "Content-Type: ", reply->type);
 	put_fields(out, reply->fields);
-	if (!bare)
-		buf_fmt(out, "Content-Length: %zu\r\n", reply->body_len);
+	if (!bare) {
+		buf_str(out, "Content-Length: ");
+		buf_int(out, (int64_t)reply->body_len);
+		buf_str(out, "\r\n");
+	}
 	if (reply->close && !interim)
 		buf_str(out, "Connection: close\r\n");
 	else if (minor == 0 && !interim)

@@ -696,15 +696,10 @@ void json_put_bool(struct json_writer *w, bool on)
 
 void json_put_int(struct json_writer *w, int64_t n)
 {
-	char text[20];                                         /* "-9223372036854775808" */
-	size_t at = sizeof text;
-	uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
-	do
-		text[--at] = (char)('0' + left % 10);
-	while (left /= 10);
-	if (n < 0)
-		text[--at] = '-';
-	put(w, text + at, sizeof text - at);
+	if (!begin(w))
+		return;
+	buf_int(w->out, n);
+	finish(w);
 }
 
 void json_put_text(struct json_writer *w, const char *text)

@@ -81,7 +81,7 @@ char *buf_room(struct buf *b, size_t n)
 
 void buf_add(struct buf *b, const void *p, size_t n)
 {
-	char *end = buf_room(b, n);
+	char *end = b->cap - b->len > n ? b->data + b->len : buf_room(b, n);
 
 	if (n > 0)
 		memcpy(end, p, n);
@@ -97,6 +97,20 @@ void buf_str(struct buf *b, const char *text)
 void buf_char(struct buf *b, char c)
 {
 	buf_add(b, &c, 1);
+}
+
+void buf_int(struct buf *b, int64_t n)
+{
+	char text[20];                                         /* "-9223372036854775808" */
+	size_t at = sizeof text;
+	uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+
+	do
+		text[--at] = (char)('0' + left % 10);
+	while (left /= 10);
+	if (n < 0)
+		text[--at] = '-';
+	buf_add(b, text + at, sizeof text - at);
 }
 
 void buf_vfmt(struct buf *b, const char *fmt, va_list args)
@@ -214,6 +228,12 @@ static int64_t days_before(int64_t year)
 	return year == 0 ? 0 : 366 + past * 365 + past / 4 - past / 100 + past / 400;
 }
 
+static void put_digits(char *out, int count, int n)
+{
+	for (; count > 0; n /= 10)
+		out[--count] = (char)('0' + n % 10);
+}
+
 void time_text(int64_t wall_ms, char out[TIME_TEXT])
 {
 	int64_t since = (wall_ms < TIME_MIN_MS ? TIME_MIN_MS : wall_ms > TIME_MAX_MS ? TIME_MAX_MS : wall_ms) - TIME_MIN_MS;
@@ -225,9 +245,14 @@ void time_text(int64_t wall_ms, char out[TIME_TEXT])
 	day -= days_before(year);
 	for (; day >= month_days(year, month); month++)
 		day -= month_days(year, month);
-	/* The remainders only tell the compiler what is known already: how many digits there are. */
-	snprintf(out, TIME_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)year % 10000, (unsigned)month % 100, (unsigned)(day + 1) % 100,
-		(unsigned)(ms / 3600000) % 100, (unsigned)(ms / 60000 % 60), (unsigned)(ms / 1000 % 60), (unsigned)(ms % 1000));
+	memcpy(out, "0000-00-00T00:00:00.000Z", TIME_TEXT);
+	put_digits(out, 4, (int)year);
+	put_digits(out + 5, 2, month);
+	put_digits(out + 8, 2, (int)day + 1);
+	put_digits(out + 11, 2, ms / 3600000);
+	put_digits(out + 14, 2, ms / 60000 % 60);
+	put_digits(out + 17, 2, ms / 1000 % 60);
+	put_digits(out + 20, 3, ms % 1000);
 }
 
 bool time_parse(const char *text, int64_t *wall_ms)
@@ -258,10 +283,16 @@ bool time_parse(const char *text, int64_t *wall_ms)
 void id_text(int64_t row, int64_t nonce, int64_t created_ms, char out[ID_TEXT])
 {
 	must(row >= 0 && row <= ID_ROW_MAX && nonce >= 0 && nonce <= ID_NONCE_MAX && created_ms >= 0 && created_ms <= ID_TIME_MAX);
-	uint64_t t = (uint64_t)created_ms, rand_a = (uint64_t)nonce >> 22, rand_b = ((uint64_t)nonce & 0x3fffff) << 40 | (uint64_t)row;
+	uint64_t half[2] = { (uint64_t)created_ms << 16 | 0x7000 | (uint64_t)nonce >> 22, UINT64_C(1) << 63 | ((uint64_t)nonce & 0x3fffff) << 40 | (uint64_t)row };
 
-	snprintf(out, ID_TEXT, "%08lx-%04lx-7%03lx-%04lx-%012llx", (unsigned long)(t >> 16), (unsigned long)(t & 0xffff), (unsigned long)rand_a,
-		(unsigned long)(0x8000 | rand_b >> 48), (unsigned long long)(rand_b & 0xffffffffffff));
+	memcpy(out, "00000000-0000-0000-0000-000000000000", ID_TEXT);
+	for (int i = ID_TEXT - 2, digit = 31; i >= 0; i--) {
+		if (out[i] == '-')
+			continue;
+		out[i] = "0123456789abcdef"[half[digit / 16] & 15];
+		half[digit / 16] >>= 4;
+		digit--;
+	}
 }
 
 bool id_parse(const char *text, size_t len, int64_t *row, int64_t *nonce, int64_t *created_ms)

@@ -24,6 +24,7 @@ char *buf_room(struct buf *, size_t n);                    /* n writable bytes b
 void buf_add(struct buf *, const void *p, size_t n);
 void buf_str(struct buf *, const char *text);
 void buf_char(struct buf *, char c);
+void buf_int(struct buf *, int64_t);                       /* in decimal */
 void buf_fmt(struct buf *, const char *fmt, ...) UTIL_PRINTF(2, 3);
 void buf_vfmt(struct buf *, const char *fmt, va_list) UTIL_PRINTF(2, 0);
 void buf_drop(struct buf *, size_t n);                     /* removes the first n bytes */

@@ -6,8 +6,8 @@ CREATE TABLE entries (
 	agent_id TEXT NOT NULL,                -- the slot it was given to, and whose name it is answered under
 	type TEXT NOT NULL,
 	is_idempotent INTEGER NOT NULL,
-	state TEXT NOT NULL CHECK (state IN ('STARTED', 'FINISHED', 'NOT_STARTED')),
-	answer TEXT NOT NULL CHECK (answer IN ('OPEN', 'ANSWERED', 'ORPHAN')),
+	state TEXT NOT NULL CHECK (state = 'STARTED' OR state = 'FINISHED' OR state = 'NOT_STARTED'),
+	answer TEXT NOT NULL CHECK (answer = 'OPEN' OR answer = 'ANSWERED' OR answer = 'ORPHAN'),
 	status TEXT CHECK (status IN ('COMPLETED', 'FAILED')),
 	failure_code TEXT,
 	result TEXT,

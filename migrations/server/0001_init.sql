@@ -6,7 +6,7 @@ CREATE TABLE commands (
 	created_at INTEGER NOT NULL,
 	type TEXT NOT NULL,
 	is_idempotent INTEGER NOT NULL,
-	status TEXT NOT NULL CHECK (status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED')),
+	status TEXT NOT NULL CHECK (status = 'PENDING' OR status = 'RUNNING' OR status = 'COMPLETED' OR status = 'FAILED'),
 	attempt INTEGER NOT NULL,
 	max_attempts INTEGER NOT NULL,
 	not_started INTEGER NOT NULL,          -- attempts handed back unrun: they do not count towards max_attempts
