@@ -15,7 +15,7 @@
 #define PAGE_BYTES_MAX (4u * 1024 * 1024)
 #define LEASE_MS_MAX INT64_C(3600000)
 #define SECONDS INT64_C(1000000)
-#define COMMON_FIELDS "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'\r\nReferrer-Policy: no-referrer\r\n"
+#define COMMON_FIELDS "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'\r\nReferrer-Policy: no-referrer\r\n"
 
 struct api {
 	struct loop *loop;
@@ -45,15 +45,15 @@ static void list_events(struct request *);
 
 enum access { OPEN_TO_ALL, FOR_API, FOR_AGENTS };
 /* "*" stands for a command's id. First match wins. */
-static const struct route { const char *method, *path; void (*handle)(struct request *); enum access access; bool writes, body; } routes[] = {
+static const struct route { const char *method, *path; void (*handle)(struct request *); enum access access; bool writes, query; } routes[] = {
 	{ "GET", "/health", get_health, OPEN_TO_ALL, false, false },
 	{ "GET", "/api/agents", get_agents, FOR_API, false, false },
-	{ "POST", "/api/commands", post_command, FOR_API, true, true },
-	{ "GET", "/api/commands", list_commands, FOR_API, false, false },
-	{ "GET", "/api/commands/next", next_command, FOR_AGENTS, false, false },
+	{ "POST", "/api/commands", post_command, FOR_API, true, false },
+	{ "GET", "/api/commands", list_commands, FOR_API, false, true },
+	{ "GET", "/api/commands/next", next_command, FOR_AGENTS, false, true },
 	{ "GET", "/api/commands/*", get_command, FOR_API, false, false },
-	{ "PATCH", "/api/commands/*", patch_command, FOR_AGENTS, true, true },
-	{ "POST", "/api/commands/*/resolve", resolve_command, FOR_API, true, true },
+	{ "PATCH", "/api/commands/*", patch_command, FOR_AGENTS, true, false },
+	{ "POST", "/api/commands/*/resolve", resolve_command, FOR_API, true, false },
 	{ "POST", "/api/commands/*/cancel", cancel_command, FOR_API, true, false },
 	{ "GET", "/api/commands/*/events", list_events, FOR_API, false, false },
 };
@@ -216,19 +216,6 @@ static void check_head(void *arg, struct conn *c, const struct http_head *head)
 		no_route(c, head, &allow);
 	else if (has_body(head) && !http_media_is(media, "application/json"))
 		refuse(c, 415, CODE_MEDIA_TYPE, "the body must be application/json", "Accept: application/json\r\n");
-	buf_free(&allow);
-}
-
-static void take_request(void *arg, struct conn *c, const struct http_head *head, const char *body, size_t body_len)
-{
-	struct buf allow = {0};
-	struct request rq = { arg, c, head, {0}, body, body_len };
-	const struct route *r = find_route(head, &rq.id, &allow);
-
-	must(r);
-	if (r->writes)
-		db_begin(store_db(rq.api->store));
-	r->handle(&rq);
 	buf_free(&allow);
 }
 
@@ -877,6 +864,21 @@ static void cancel_command(struct request *rq)
 }
 
 /* The turn. */
+
+static void take_request(void *arg, struct conn *c, const struct http_head *head, const char *body, size_t body_len)
+{
+	struct buf allow = {0};
+	struct request rq = { arg, c, head, {0}, body, body_len };
+	const struct route *r = find_route(head, &rq.id, &allow);
+
+	must(r);
+	buf_free(&allow);
+	if (!r->query && !read_query(&rq, NULL, 0))
+		return;
+	if (r->writes)
+		db_begin(store_db(rq.api->store));
+	r->handle(&rq);
+}
 
 static void lease_ended(void *arg, int64_t row)
 {

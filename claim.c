@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define WAIT_MS_MAX 20000
-#define NO_STORE "Cache-Control: no-store\r\n"
 
 /* A poll in line. Its strings are its own. */
 struct waiter {
@@ -66,7 +65,6 @@ static void end_empty(struct waiter *w)
 {
 	struct buf fields = {0};
 
-	buf_str(&fields, NO_STORE);
 	if (w->home->paused)
 		buf_fmt(&fields, "Onlyonce-Paused: %s\r\n", w->home->paused);
 	answer_empty(w->conn, 204, fields.data);
@@ -116,7 +114,7 @@ static void join(struct claim *m, struct conn *conn, struct heard *heard, const 
 
 static void refuse(struct claim *m, struct conn *conn, const struct who *who, const char *detail, int64_t retry_after_ms)
 {
-	struct problem p = { 409, CODE_AGENT_CONFLICT, detail, NULL, NULL, retry_after_ms, NO_STORE };
+	struct problem p = { 409, CODE_AGENT_CONFLICT, detail, NULL, NULL, retry_after_ms, NULL };
 
 	env_log(m->env, "agent conflict", "%s, journal %s, boot %s: %s", who->agent_id, who->journal_id ? who->journal_id : "none", who->boot_id ? who->boot_id : "none", detail);
 	answer_problem(conn, &p);
@@ -237,7 +235,7 @@ static void give(struct claim *m, struct conn *conn, const struct command *c)
 {
 	dispatch_note(m->dispatch, c);
 	dispatch_renew(m->dispatch, c);
-	answer_command(conn, 200, c, c->lease_ms ? c->lease_ms : m->lease_ms, NO_STORE);
+	answer_command(conn, 200, c, c->lease_ms ? c->lease_ms : m->lease_ms, NULL);
 }
 
 /* A RUNNING command that the poll bears on. True: it was given again and the poll is answered. */
