@@ -111,7 +111,7 @@ static void drain_over(void *arg)
 {
 	struct node *n = arg;
 
-	env_log(&n->env, "stop", "%d slots are still at work after --drain-ms: they will be reported as interrupted at the next start", poll_busy(n->poll));
+	env_log(&n->env, "stop", "still at work after --drain-ms, to be reported as interrupted at the next start: %d slots", poll_busy(n->poll));
 	n->over = true;
 }
 
@@ -168,37 +168,14 @@ static int run(struct node *n, const struct conf *conf, struct journal *journal,
 	return status;
 }
 
-/* What the settings ask for, made ready. NULL: *err says why not. */
+/* What the settings ask for, made ready. 0; else the exit status, and *err says why not. */
 struct outfit { struct http_url url; struct buf token; struct call_guard *guard; struct tls *tls; char host[AGENT_ID_MAX + 1]; };
 
-static bool dress(struct outfit *o, const struct conf *conf, struct poll_settings *set, struct buf *err)
+static int bad_setting(const struct conf *conf, const char *name, const char *why, struct buf *err)
 {
-	const char *why, *server = conf_text(conf, "server-url");
-	struct buf tls_err = {0};
-
-	if ((why = http_url_read(server, strlen(server), &o->url)) != NULL) {
-		buf_fmt(err, "--server-url: %s", why);
-		return false;
-	}
-	if (!conf_token(conf, "agent-token", &o->token, err))
-		return false;
-	o->guard = call_guard_new(conf_text(conf, "http-deny"), conf_text(conf, "http-allow"), &why);
-	if (!o->guard) {
-		buf_fmt(err, "--http-deny, --http-allow: %s", why);
-		return false;
-	}
-	o->tls = tls_new(conf_text(conf, "tls-ca-file"), &tls_err);
-	if ((!o->tls && conf_text(conf, "tls-ca-file")) || (o->url.tls && !(o->tls && tls_ready(o->tls, &tls_err)))) {
-		buf_str(err, tls_err.data);
-		return false;
-	}
-	buf_free(&tls_err);
-	set->server = &o->url;
-	set->token = o->token.len ? o->token.data : NULL;
-	set->tls = o->tls;
-	set->run.guard = o->guard;
-	set->run.tls = o->tls;
-	return true;
+	conf_place(conf, name, err);
+	buf_fmt(err, ": %s", why);
+	return 2;
 }
 
 static bool name_fits(const char *name, int slots)
@@ -208,6 +185,37 @@ static bool name_fits(const char *name, int slots)
 	return agent_id_good(name, n) && (slots == 1 || n + 4 <= AGENT_ID_MAX);
 }
 
+static int dress(struct outfit *o, const struct conf *conf, struct poll_settings *set, struct buf *err)
+{
+	const char *why, *server = conf_text(conf, "server-url"), *name = conf_text(conf, "agent-id"), *deny = conf_text(conf, "http-deny");
+	struct buf tls_err = {0};
+
+	if (name && !name_fits(name, set->slots))
+		return bad_setting(conf, "agent-id", "1 to 128 of A-Z a-z 0-9 . _ / - are needed, with room for the slot's number", err);
+	if ((why = http_url_read(server, strlen(server), &o->url)) != NULL)
+		return bad_setting(conf, "server-url", why, err);
+	for (int i = 0; i < 2; i++) {
+		call_guard_free(o->guard);
+		o->guard = call_guard_new(deny, i ? conf_text(conf, "http-allow") : NULL, &why);
+		if (!o->guard)
+			return bad_setting(conf, i ? "http-allow" : "http-deny", why, err);
+	}
+	if (!conf_token(conf, "agent-token", &o->token, err))
+		return 1;
+	o->tls = tls_new(conf_text(conf, "tls-ca-file"), &tls_err);
+	if ((!o->tls && conf_text(conf, "tls-ca-file")) || (o->url.tls && !(o->tls && tls_ready(o->tls, &tls_err)))) {
+		buf_str(err, tls_err.data);
+		return 1;
+	}
+	buf_free(&tls_err);
+	set->server = &o->url;
+	set->token = o->token.len ? o->token.data : NULL;
+	set->tls = o->tls;
+	set->run.guard = o->guard;
+	set->run.tls = o->tls;
+	return 0;
+}
+
 static int start(struct env *env, const struct conf *conf)
 {
 	struct node n = { *env, NULL, NULL, { NULL, NULL, 0, POINT_COUNT, false, { 0, 0, NULL, NULL } }, { 0, 0, NULL, NULL }, { 0, 0, NULL, NULL }, 0, false, false };
@@ -215,7 +223,7 @@ static int start(struct env *env, const struct conf *conf)
 	struct poll_settings set = {0};
 	struct buf err = {0};
 	struct journal *journal;
-	int status = 1;
+	int status;
 
 	set.slots = (int)conf_int(conf, "slots");
 	set.interval_ms = conf_int(conf, "poll-interval-ms");
@@ -223,10 +231,9 @@ static int start(struct env *env, const struct conf *conf)
 	set.once = conf_on(conf, "once");
 	set.run.http_timeout_us = conf_int(conf, "http-timeout-ms") * 1000;
 	set.run.http_max_bytes = (size_t)conf_int(conf, "http-max-bytes");
-	if (conf_text(conf, "agent-id") && !name_fits(conf_text(conf, "agent-id"), set.slots))
-		return complain(2, "--agent-id: 1 to 128 of A-Z a-z 0-9 . _ / - are needed, with room for the slot's number");
-	if (!dress(&outfit, conf, &set, &err))
-		return complain(1, err.data);
+	status = dress(&outfit, conf, &set, &err);
+	if (status != 0)
+		return complain(status, err.data);
 	journal = journal_open(&n.env, conf_text(conf, "journal-path"), conf_on(conf, "new-journal"), &err);
 	if (!journal)
 		return complain(1, err.data);
@@ -237,7 +244,7 @@ static int start(struct env *env, const struct conf *conf)
 		n.env.point = meet_fate;
 	}
 	if (journal_fenced(journal))
-		complain(1, "this journal is fenced: the server has seen a later start of it, so it was put back to an older state, or copied. --new-journal begins a new one");
+		status = complain(1, "this journal is fenced: the server has seen a later start of it, so it was put back to an older state, or copied. --new-journal begins a new one");
 	else
 		status = run(&n, conf, journal, &set);
 	journal_close(journal);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct mark { struct mark *next; uint64_t hash; char id[ID_TEXT]; int64_t attempt; int journal; enum journal_state state; enum journal_answer answer; bool completed, known; };
+struct mark { struct mark *next; uint64_t hash; char id[ID_TEXT]; int64_t attempt, started_at; int journal; enum journal_state state; enum journal_answer answer; bool completed, known; };
 struct source { const char *path; char id[65]; int64_t oldest_ms; };
 
 struct audit {
@@ -24,6 +24,14 @@ struct audit {
 };
 
 /* The table of entries. */
+
+static const struct source *source_of(const struct audit *a, const char *journal_id)
+{
+	for (int i = 0; journal_id && i < a->sources_count; i++)
+		if (strcmp(a->sources[i].id, journal_id) == 0)
+			return &a->sources[i];
+	return NULL;
+}
 
 static void grow(struct audit *a)
 {
@@ -42,32 +50,48 @@ static void grow(struct audit *a)
 	a->size = size;
 }
 
-static void add_entry(void *arg, const struct journal_entry *e)
-{
-	struct audit *a = arg;
-	struct mark *m = mem_new(sizeof *m);
-	struct source *s = &a->sources[a->loading];
-
-	if (a->count >= a->size)
-		grow(a);
-	strcpy(m->id, e->id);
-	m->hash = hash_bytes(m->id, strlen(m->id), 0);
-	m->attempt = e->attempt;
-	m->journal = a->loading;
-	m->state = e->state;
-	m->answer = e->answer;
-	m->completed = e->completed;
-	m->next = a->heads[m->hash % a->size];
-	a->heads[m->hash % a->size] = m;
-	a->count++;
-	a->entries++;
-	if (e->started_at && (s->oldest_ms == 0 || e->started_at < s->oldest_ms))
-		s->oldest_ms = e->started_at;
-}
-
 static struct mark *first_of(const struct audit *a, const char *id)
 {
 	return a->size ? a->heads[hash_bytes(id, strlen(id), 0) % a->size] : NULL;
+}
+
+/* The same record in a copy of a journal that was given too: one start, told twice. */
+static struct mark *told_before(const struct audit *a, const struct journal_entry *e)
+{
+	struct mark *m = first_of(a, e->id);
+
+	while (m && (m->journal != a->loading || m->attempt != e->attempt || m->started_at != e->started_at || strcmp(m->id, e->id) != 0))
+		m = m->next;
+	return m;
+}
+
+static void add_entry(void *arg, const struct journal_entry *e)
+{
+	struct audit *a = arg;
+	struct mark *m = told_before(a, e);
+	struct source *s = &a->sources[a->loading];
+
+	if (!m) {
+		m = mem_new(sizeof *m);
+		if (a->count >= a->size)
+			grow(a);
+		strcpy(m->id, e->id);
+		m->hash = hash_bytes(m->id, strlen(m->id), 0);
+		m->attempt = e->attempt;
+		m->started_at = e->started_at;
+		m->journal = a->loading;
+		m->next = a->heads[m->hash % a->size];
+		a->heads[m->hash % a->size] = m;
+		a->count++;
+		a->entries++;
+	} else if (e->state == JOURNAL_STARTED) {
+		return;
+	}
+	m->state = e->state;
+	m->answer = m->answer == ANSWER_ANSWERED ? m->answer : e->answer;
+	m->completed = e->completed;
+	if (e->started_at && (s->oldest_ms == 0 || e->started_at < s->oldest_ms))
+		s->oldest_ms = e->started_at;
 }
 
 /* Findings. */
@@ -106,14 +130,6 @@ static void read_event(void *arg, const struct event *e)
 	s->retries += strcmp(e->kind, "RETRY") == 0;
 	s->handed_back += strcmp(e->kind, "HANDED_BACK") == 0;
 	s->by_operator = s->by_operator || strcmp(e->kind, "COMPLETE") == 0 || strcmp(e->kind, "FAIL") == 0;
-}
-
-static const struct source *source_of(const struct audit *a, const char *journal_id)
-{
-	for (int i = 0; journal_id && i < a->sources_count; i++)
-		if (strcmp(a->sources[i].id, journal_id) == 0)
-			return &a->sources[i];
-	return NULL;
 }
 
 /* A1. What is not begun by any journal that was given, but may have been by another, is unproven. */
@@ -235,9 +251,9 @@ static bool load(struct audit *a, int i, const char *path, struct buf *out)
 
 	if (!j)
 		return false;
-	a->loading = i;
 	a->sources[i].path = path;
 	strncpy(a->sources[i].id, journal_id(j), sizeof a->sources[i].id - 1);
+	a->loading = (int)(source_of(a, a->sources[i].id) - a->sources);       /* an earlier one of that id: they are copies */
 	journal_list(j, INT64_MAX, add_entry, a);
 	journal_close(j);
 	return true;

@@ -77,11 +77,14 @@ static const struct row rows[] = {
 };
 #define ROWS (sizeof rows / sizeof *rows)
 
+enum from { FROM_FLAG, FROM_ENVIRONMENT, FROM_FILE, FROM_TABLE };
+struct source { enum from from; int line; };
+
 struct value {
+	struct source source;
 	char *text;                                                /* NULL: unset */
 	int64_t whole;
 	double real;
-	bool given;
 };
 
 struct conf {
@@ -96,9 +99,6 @@ struct reader {
 	struct buf *warnings, *err;
 	int env_line[ROWS];                                        /* where .env set it; 0: nowhere */
 };
-
-enum from { FROM_FLAG, FROM_ENVIRONMENT, FROM_FILE, FROM_TABLE };
-struct source { enum from from; int line; };
 
 /* the table */
 
@@ -249,7 +249,7 @@ static void add_place(struct buf *out, const struct row *row, struct source sour
 {
 	if (source.from == FROM_FILE)
 		buf_fmt(out, ".env:%d: ", source.line);
-	if (source.from == FROM_FLAG)
+	if (source.from == FROM_FLAG || source.from == FROM_TABLE)
 		buf_fmt(out, "--%s", row->name);
 	else
 		conf_env_name(row->name, out);
@@ -279,7 +279,7 @@ static bool take(struct reader *r, size_t i, struct source source, const char *t
 	if (kept->text)
 		return true;
 	v.text = mem_dup(text);
-	v.given = source.from != FROM_TABLE;
+	v.source = source;
 	*kept = v;
 	return true;
 }
@@ -669,7 +669,17 @@ bool conf_given(const struct conf *c, const char *name)
 {
 	enum kind kind;
 
-	return find(c, name, &kind)->given;
+	const struct value *v = find(c, name, &kind);
+
+	return v->text && v->source.from != FROM_TABLE;
+}
+
+void conf_place(const struct conf *c, const char *name, struct buf *out)
+{
+	enum kind kind;
+	const struct value *v = find(c, name, &kind);
+
+	add_place(out, &rows[row_find(name, strlen(name))], v->source, v->text ? v->text : "");
 }
 
 int conf_operands(const struct conf *c)
@@ -731,8 +741,10 @@ bool conf_token(const struct conf *c, const char *name, struct buf *out, struct 
 		why = read_token_file(path, out);
 	if (!why && (text || path) && !is_token(out))
 		why = "one line of visible ASCII characters, at most 4096, is needed";
-	if (why)
-		buf_fmt(err, "--%s: %s", text && !path ? name : file.data, why);
+	if (why) {
+		conf_place(c, text && !path ? name : file.data, err);
+		buf_fmt(err, ": %s", why);
+	}
 	buf_free(&file);
 	return !why;
 }
@@ -791,7 +803,7 @@ void conf_help(enum conf_program program, struct buf *out)
 		if ((rows[i].programs & program) && is_action(&rows[i]))
 			help_action(out, &rows[i]);
 	buf_str(out, "\nExit status: 0 all went well; 1 it did not, one line on stderr says why; 2 wrong usage");
-	buf_str(out, program == CONF_SERVER ? ";\n--audit: 0 proven, 1 violated, 3 not proven.\n" : ";\n137 died on purpose.\n");
+	buf_str(out, program == CONF_SERVER ? ";\n--audit: 0 proven, 1 violated, 3 not proven; 2 also where a file cannot be read.\n" : ";\n137 died on purpose.\n");
 }
 
 void conf_example(struct buf *out)

@@ -16,6 +16,7 @@ double conf_real(const struct conf *, const char *name);
 bool conf_on(const struct conf *, const char *name);           /* switches and actions */
 const char *conf_text(const struct conf *, const char *name);  /* NULL where unset and without default */
 bool conf_given(const struct conf *, const char *name);        /* set by anything but its default */
+void conf_place(const struct conf *, const char *name, struct buf *out);       /* "--slots=4", "SLOTS=4", ".env:3: SLOTS=4": for complaints about a value */
 int conf_operands(const struct conf *);                        /* words behind an action that takes them (--backup FILE) */
 const char *conf_operand(const struct conf *, int i);
 

@@ -230,27 +230,6 @@ static int count_log(void *arg, sqlite3 *handle, const char *name, int pages)
 	return SQLITE_OK;
 }
 
-static bool set_up(struct db *d, struct buf *err)
-{
-	static const char *const wanted[][3] = {
-		{ "PRAGMA journal_mode=WAL", "PRAGMA journal_mode", "wal" }, { "PRAGMA synchronous=FULL", "PRAGMA synchronous", "2" },
-		{ "PRAGMA fullfsync=1", "PRAGMA fullfsync", "1" }, { "PRAGMA checkpoint_fullfsync=1", "PRAGMA checkpoint_fullfsync", "1" },
-		{ "PRAGMA wal_autocheckpoint=0", "PRAGMA wal_autocheckpoint", "0" }, { "PRAGMA cell_size_check=1", "PRAGMA cell_size_check", "1" },
-		{ "PRAGMA cache_size=-4000", "PRAGMA cache_size", "-4000" }, { "PRAGMA temp_store=MEMORY", "PRAGMA temp_store", "2" },
-		{ "PRAGMA secure_delete=0", "PRAGMA secure_delete", "0" },   /* what is deleted here was never a secret: index entries, answered journal entries */
-		{ "PRAGMA trusted_schema=0", "SELECT 0", "0" },   /* not known to every SQLite we take */
-	};
-
-	if (d->env->exclusive && !pragma(d, "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA locking_mode", "exclusive", err))
-		return false;
-	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-		if (!pragma(d, wanted[i][0], wanted[i][1], wanted[i][2], err))
-			return false;
-	sqlite3_wal_hook(d->handle, count_log, d);
-	d->checkpoint_at = CHECKPOINT_PAGES;
-	return true;
-}
-
 static int version_of(struct db *d)
 {
 	struct buf text = {0};
@@ -271,6 +250,63 @@ static int newest_of(const struct db_migration *m)
 	return newest;
 }
 
+/* The table that the first migration makes is the sign of whose file it is; a file that is yet to become one holds no table at all. */
+static bool is_of(struct db *d, const struct db_migration *m, int version)
+{
+	const char *table = strstr(m->sql, "CREATE TABLE ");
+	struct buf sql = {0}, found = {0};
+	bool good;
+
+	must(table);
+	table += strlen("CREATE TABLE ");
+	buf_str(&sql, "SELECT count(*) FROM sqlite_master");
+	if (version > 0)
+		buf_fmt(&sql, " WHERE type = 'table' AND name = '%.*s'", (int)strcspn(table, " ("), table);
+	good = ask(d->handle, sql.data, &found) && (strcmp(found.data, "0") != 0) == (version > 0);
+	buf_free(&sql);
+	buf_free(&found);
+	return good;
+}
+
+/* Asked before anything is changed: a file of another kind, or of another program, stays as it is. */
+static bool known(struct db *d, const struct db_migration *m, struct buf *err)
+{
+	int version = version_of(d), newest = newest_of(m);
+
+	if (version < 0)
+		buf_fmt(err, "%s: %s", d->path, sqlite3_errmsg(d->handle));
+	else if (version > newest)
+		buf_fmt(err, "%s is at version %d, newer than this program knows (%d): use a newer program", d->path, version, newest);
+	else if (!is_of(d, m, version))
+		buf_fmt(err, "%s is no %s", d->path, m == db_agent_migrations ? "agent's journal" : "server's database");
+	else
+		return true;
+	return false;
+}
+
+static bool set_up(struct db *d, const struct db_migration *migrations, struct buf *err)
+{
+	static const char *const wanted[][3] = {
+		{ "PRAGMA journal_mode=WAL", "PRAGMA journal_mode", "wal" }, { "PRAGMA synchronous=FULL", "PRAGMA synchronous", "2" },
+		{ "PRAGMA fullfsync=1", "PRAGMA fullfsync", "1" }, { "PRAGMA checkpoint_fullfsync=1", "PRAGMA checkpoint_fullfsync", "1" },
+		{ "PRAGMA wal_autocheckpoint=0", "PRAGMA wal_autocheckpoint", "0" }, { "PRAGMA cell_size_check=1", "PRAGMA cell_size_check", "1" },
+		{ "PRAGMA cache_size=-4000", "PRAGMA cache_size", "-4000" }, { "PRAGMA temp_store=MEMORY", "PRAGMA temp_store", "2" },
+		{ "PRAGMA secure_delete=0", "PRAGMA secure_delete", "0" },   /* what is deleted here was never a secret: index entries, answered journal entries */
+		{ "PRAGMA trusted_schema=0", "SELECT 0", "0" },   /* not known to every SQLite we take */
+	};
+
+	if (d->env->exclusive && !pragma(d, "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA locking_mode", "exclusive", err))
+		return false;
+	if (!known(d, migrations, err))
+		return false;
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+		if (!pragma(d, wanted[i][0], wanted[i][1], wanted[i][2], err))
+			return false;
+	sqlite3_wal_hook(d->handle, count_log, d);
+	d->checkpoint_at = CHECKPOINT_PAGES;
+	return true;
+}
+
 static bool migrate_one(struct db *d, const struct db_migration *m, struct buf *err)
 {
 	struct buf version = {0};
@@ -289,15 +325,8 @@ static bool migrate_one(struct db *d, const struct db_migration *m, struct buf *
 
 static bool migrate(struct db *d, const struct db_migration *m, struct buf *err)
 {
-	int version = version_of(d), newest = newest_of(m);
+	int version = version_of(d);
 
-	if (version < 0 || version > newest) {
-		if (version < 0)
-			buf_fmt(err, "%s: %s", d->path, sqlite3_errmsg(d->handle));
-		else
-			buf_fmt(err, "%s is at version %d, newer than this program knows (%d): use a newer program", d->path, version, newest);
-		return false;
-	}
 	for (; m->version; m++) {
 		if (m->version <= version)
 			continue;
@@ -360,7 +389,7 @@ struct db *db_open(const struct env *env, const char *path, const struct db_migr
 		signal(SIGXFSZ, SIG_IGN);
 	}
 	if ((env->vfs || (path_safe(path, err) && take_lock(d, err))) && connect_file(d, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err)
-		&& set_up(d, err) && migrate(d, migrations, err)) {
+		&& set_up(d, migrations, err) && migrate(d, migrations, err)) {
 		sqlite3_busy_timeout(d->handle, 0);
 		know_file(d);
 		return d;
@@ -377,10 +406,10 @@ struct db *db_open_reader(const struct env *env, const char *path, const struct 
 	d->reader = true;
 	if (connect_file(d, SQLITE_OPEN_READONLY, err)) {
 		version = version_of(d);
-		if (version == newest_of(migrations))
+		if (version == newest_of(migrations) && is_of(d, migrations, version))
 			return d;
-		if (version < 0)
-			buf_fmt(err, "%s: %s", path, sqlite3_errmsg(d->handle));
+		if (version < 0 || version == newest_of(migrations))
+			known(d, migrations, err);
 		else
 			buf_fmt(err, "%s is at version %d, this program reads version %d", path, version, newest_of(migrations));
 	}

@@ -157,7 +157,7 @@ static void went_quiet(struct slot *s, const char *why)
 	struct poll *p = s->home;
 
 	if (!p->quiet)
-		env_log(p->env, "server away", "%s; asking on until it answers", why);
+		env_log(p->env, "server away", "%s%s", why, p->set.once ? "" : "; asking on until it answers");
 	p->quiet = true;
 	if (p->set.once)
 		p->failed = true;

@@ -14,6 +14,7 @@
 
 #define DRAIN_US INT64_C(5000000)
 #define HEALTH_US INT64_C(5000000)
+#define LISTEN_NEED "an address and a port are needed, as 127.0.0.1:3000 or [::1]:3000"
 
 struct node { struct env env; struct loop *loop; struct api *api; bool stopping; int64_t stop_by_us; };
 
@@ -21,6 +22,18 @@ static int complain(int status, const char *text)
 {
 	fprintf(stderr, "server: %s\n", text);
 	return status;
+}
+
+/* A value that the table could not judge: usage, as any other bad value is. */
+static int bad_setting(const struct conf *conf, const char *name, const char *why)
+{
+	struct buf text = {0};
+
+	conf_place(conf, name, &text);
+	buf_fmt(&text, ": %s", why);
+	complain(2, text.data);
+	buf_free(&text);
+	return 2;
 }
 
 /* "host:port" or "[v6]:port" into an address; numeric hosts and localhost only, so that nothing is looked up. host gets the name without brackets' port. */
@@ -148,6 +161,10 @@ static int resume_database(const struct env *env, const char *path)
 		buf_fmt(&text, "the server (pid %ld) %s", pid, told ? "was told to hand out again" : strerror(errno));
 		return over(told, &text);
 	}
+	if (access(path, F_OK) != 0) {
+		buf_fmt(&text, "%s: %s", path, strerror(errno));
+		return over(false, &text);
+	}
 	s = store_open(env, path, &text);
 	if (!s)
 		return over(false, &text);
@@ -162,7 +179,7 @@ static int resume_database(const struct env *env, const char *path)
 	return over(true, &text);
 }
 
-struct health { bool over; int status; };
+struct health { bool over; int status; struct buf text; };
 
 static void health_answered(void *arg, const struct call_answer *a)
 {
@@ -170,25 +187,29 @@ static void health_answered(void *arg, const struct call_answer *a)
 
 	h->over = true;
 	h->status = a->error ? 0 : a->status;
-	printf("%s\n", a->error ? a->error : a->body_len ? a->body : "");
+	buf_str(&h->text, a->error ? a->error : a->body_len ? a->body : "no answer in words");
 }
 
 /* Asks the server on this listen address; for container health checks, which have no shell. */
 static int health(const struct env *env, const struct conf *conf)
 {
-	struct health h = { false, 0 };
+	struct health h = {0};
 	struct call_spec spec = {0};
 	struct loop *loop = loop_new(env);
 	struct http_url url;
 	struct buf text = {0};
-	const char *listen = conf_text(conf, "listen"), *why;
+	struct sockaddr_storage addr;
+	socklen_t len;
+	char host[128];
+	const char *listen = conf_text(conf, "listen");
 	size_t any = strncmp(listen, "0.0.0.0:", 8) == 0 ? 7 : strncmp(listen, "[::]:", 5) == 0 ? 4 : 0;
 
 	buf_fmt(&text, "http://%s%s/health", any == 7 ? "127.0.0.1" : any == 4 ? "[::1]" : "", listen + any);
-	why = http_url_read(text.data, text.len, &url);
+	if (!read_listen(listen, &addr, &len, host) || http_url_read(text.data, text.len, &url) != NULL) {
+		buf_free(&text);
+		return bad_setting(conf, "listen", LISTEN_NEED);
+	}
 	buf_free(&text);
-	if (why)
-		return complain(2, "--listen: an address and a port, as 127.0.0.1:3000 or [::1]:3000, is needed");
 	spec.method = "GET";
 	spec.url = &url;
 	spec.deadline_us = env->mono_us(env->world) + HEALTH_US;
@@ -198,7 +219,7 @@ static int health(const struct env *env, const struct conf *conf)
 		loop_turn(loop, INT64_MAX);
 	http_url_free(&url);
 	loop_free(loop);
-	return h.status == 200 ? 0 : 1;
+	return over(h.status == 200, &h.text);
 }
 
 static int audit(const struct env *env, const struct conf *conf)
@@ -300,7 +321,7 @@ static int start(struct env *env, const struct conf *conf)
 	int status;
 
 	if (!read_listen(conf_text(conf, "listen"), &addr, &len, host))
-		return complain(2, "--listen: an address and a port, as 127.0.0.1:3000 or [::1]:3000, is needed");
+		return bad_setting(conf, "listen", LISTEN_NEED);
 	if (!conf_token(conf, "api-token", &api_token, &err) || !conf_token(conf, "agent-token", &agent_token, &err))
 		return over(false, &err);
 	if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0)

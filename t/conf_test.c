@@ -470,6 +470,25 @@ static void a_refused_pair_ends_the_reading(void **state)
 
 /* tokens */
 
+static void a_value_is_placed_where_it_came_from(void **state)
+{
+	static const char *const names[] = { "lease-ms", "max-attempts", "db-path", "listen" };
+	static const char *const places[] = { "--lease-ms=70", "MAX_ATTEMPTS=7", ".env:2: DB_PATH=x.db", "--listen=127.0.0.1:3000" };
+	struct buf out = {0};
+	struct conf *c;
+
+	write_file(".env", "\nDB_PATH=x.db\n", 14);
+	setenv("MAX_ATTEMPTS", "7", 1);
+	c = must_read(*state, CONF_SERVER, "--lease-ms=70");
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		buf_clear(&out);
+		conf_place(c, names[i], &out);
+		assert_string_equal(out.data, places[i]);
+	}
+	conf_free(c);
+	buf_free(&out);
+}
+
 static void a_token_comes_from_a_setting_or_a_file(void **state)
 {
 	struct buf token = {0};
@@ -497,12 +516,12 @@ static void a_token_comes_from_a_setting_or_a_file(void **state)
 static void refuses_what_is_no_token(void **state)
 {
 	static const struct { const char *text; mode_t mode; const char *why; } cases[] = {
-		{ "", 0600, "--api-token-file: one line of visible ASCII characters, at most 4096, is needed" },
-		{ "\n\n", 0600, "--api-token-file: one line of visible ASCII characters, at most 4096, is needed" },
-		{ "two words", 0600, "--api-token-file: one line of visible ASCII characters, at most 4096, is needed" },
-		{ "a\nb\n", 0600, "--api-token-file: one line of visible ASCII characters, at most 4096, is needed" },
-		{ "fine", 0604, "--api-token-file: everybody on this machine can read or write it: chmod 600 it" },
-		{ "fine", 0602, "--api-token-file: everybody on this machine can read or write it: chmod 600 it" },
+		{ "", 0600, "--api-token-file=token: one line of visible ASCII characters, at most 4096, is needed" },
+		{ "\n\n", 0600, "--api-token-file=token: one line of visible ASCII characters, at most 4096, is needed" },
+		{ "two words", 0600, "--api-token-file=token: one line of visible ASCII characters, at most 4096, is needed" },
+		{ "a\nb\n", 0600, "--api-token-file=token: one line of visible ASCII characters, at most 4096, is needed" },
+		{ "fine", 0604, "--api-token-file=token: everybody on this machine can read or write it: chmod 600 it" },
+		{ "fine", 0602, "--api-token-file=token: everybody on this machine can read or write it: chmod 600 it" },
 	};
 	struct conf *c = must_read(*state, CONF_SERVER, "--api-token-file=token");
 	struct buf token = {0}, err = {0};
@@ -518,19 +537,19 @@ static void refuses_what_is_no_token(void **state)
 	unlink("token");
 	buf_clear(&err);
 	assert_false(conf_token(c, "api-token", &token, &err));
-	assert_string_equal(err.data, "--api-token-file: No such file or directory");
+	assert_string_equal(err.data, "--api-token-file=token: No such file or directory");
 	conf_free(c);
 	setenv("API_TOKEN", "x", 1);
 	c = must_read(*state, CONF_SERVER, "--api-token-file=token");
 	buf_clear(&err);
 	assert_false(conf_token(c, "api-token", &token, &err));
-	assert_string_equal(err.data, "--api-token-file: a token and a file with one are both given");
+	assert_string_equal(err.data, "--api-token-file=token: a token and a file with one are both given");
 	conf_free(c);
 	setenv("API_TOKEN", "caf\xc3\xa9", 1);
 	c = must_read(*state, CONF_SERVER, "");
 	buf_clear(&err);
 	assert_false(conf_token(c, "api-token", &token, &err));
-	assert_string_equal(err.data, "--api-token: one line of visible ASCII characters, at most 4096, is needed");
+	assert_string_equal(err.data, "API_TOKEN=: one line of visible ASCII characters, at most 4096, is needed");
 	conf_free(c);
 	buf_free(&token);
 	buf_free(&err);
@@ -603,7 +622,7 @@ static void check_help(enum conf_program program, const char *end)
 static void help_has_a_line_for_each_row_and_ends_with_the_exit_status(void **state)
 {
 	(void)state;
-	check_help(CONF_SERVER, "--audit: 0 proven, 1 violated, 3 not proven.\n");
+	check_help(CONF_SERVER, "--audit: 0 proven, 1 violated, 3 not proven; 2 also where a file cannot be read.\n");
 	check_help(CONF_AGENT, "137 died on purpose.\n");
 }
 
@@ -645,6 +664,7 @@ int main(void)
 		case_of(dotenv_errors_name_the_line),
 		case_of(a_dotenv_line_has_a_greatest_length),
 		case_of(a_refused_pair_ends_the_reading),
+		case_of(a_value_is_placed_where_it_came_from),
 		case_of(a_token_comes_from_a_setting_or_a_file),
 		case_of(refuses_what_is_no_token),
 		case_of(the_committed_example_is_what_the_table_says),

@@ -194,6 +194,30 @@ static void refuses_what_is_no_database(void **state)
 	refused(f, f->path, "not a database");
 }
 
+/* whose file it is */
+
+static void leaves_a_file_of_another_kind_as_it_is(void **state)
+{
+	static const struct db_migration other[] = { { 1, "init", "CREATE TABLE other (a)" }, { 0, NULL, NULL } };
+	struct fix *f = *state;
+	sqlite3 *foreign;
+	char path[256];
+
+	db_close(open_it(f));
+	buf_clear(&f->err);
+	assert_null(db_open(&f->env, f->path, other, &f->err));
+	assert_non_null(strstr(f->err.data, "is no server's database"));
+	assert_null(db_open_reader(&f->env, f->path, other, &f->err));
+	db_close(open_it(f));
+	fix_name(f, ".foreign", path);
+	assert_int_equal(sqlite3_open(path, &foreign), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(foreign, "CREATE TABLE theirs (a)", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(foreign), SQLITE_OK);
+	refused(f, path, "is no server's database");
+	assert_string_equal(fix_ask(path, "SELECT count(*) FROM sqlite_master"), "1");
+	assert_string_equal(fix_ask(path, "PRAGMA journal_mode"), "delete");
+}
+
 /* the lock */
 
 static void hold(void *arg, int fd)
@@ -847,6 +871,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(makes_private_files), CASE(makes_a_wide_file_private), CASE(sets_its_pragmas), CASE(keeps_a_test_world_to_itself),
 		CASE(refuses_what_is_no_plain_file), CASE(refuses_a_lock_that_is_a_link), CASE(refuses_a_directory_open_to_others), CASE(refuses_what_is_no_database),
+		CASE(leaves_a_file_of_another_kind_as_it_is), CASE(keeps_the_lock_while_others_come_and_go),
 		CASE(refuses_a_second_process), CASE(keeps_the_lock_while_others_come_and_go),
 		CASE(a_commit_is_synced_before_it_says_so), CASE(a_transaction_begins_once_and_ends_once), CASE(a_full_disk_undoes_all_and_later_works),
 		CASE(a_disk_that_fills_in_mid_transaction_undoes_all), CASE(a_failed_sync_is_the_end), CASE(a_failed_write_is_the_end),
