@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VERSION "0.1.0"
 #define DIE_WITHIN_US 1000000
 
 /* --random-failures: one command in so many meets its death at one of these points. */
@@ -21,6 +20,12 @@ static int complain(int status, const char *text)
 {
 	fprintf(stderr, "agent: %s\n", text);
 	return status;
+}
+
+/* The end of an action that prints. */
+static int printed(void)
+{
+	return fflush(stdout) == 0 && !ferror(stdout) ? 0 : complain(1, "cannot write to standard output");
 }
 
 /* Dying on purpose. */
@@ -102,7 +107,7 @@ static int show_log(const struct env *env, const char *path)
 	printf("%-24s %-36s attempt %-11s %-16s %-8s %-13s %s\n", "began", "command", "state", "outcome", "server", "type", "result or error");
 	journal_list(j, 1000, print_entry, NULL);
 	journal_close(j);
-	return fflush(stdout) == 0 ? 0 : complain(1, "cannot write to standard output");
+	return printed();
 }
 
 /* Running. */
@@ -265,7 +270,7 @@ static int migrate(const struct env *env, const char *path)
 		return complain(1, err.data);
 	journal_close(j);
 	printf("%s is at the newest version\n", path);
-	return 0;
+	return printed();
 }
 
 static int act(struct env *env, const struct conf *conf)
@@ -274,10 +279,14 @@ static int act(struct env *env, const struct conf *conf)
 
 	if (conf_on(conf, "help")) {
 		conf_help(CONF_AGENT, &text);
-		return fputs(text.data, stdout) < 0;
+		fputs(text.data, stdout);
+		buf_free(&text);
+		return printed();
 	}
-	if (conf_on(conf, "version"))
-		return puts("onlyonce-agent " VERSION) < 0;
+	if (conf_on(conf, "version")) {
+		puts("onlyonce-agent " ONLYONCE_VERSION);
+		return printed();
+	}
 	if (conf_on(conf, "log"))
 		return show_log(env, conf_text(conf, "journal-path"));
 	if (conf_on(conf, "migrate"))

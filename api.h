@@ -4,7 +4,6 @@
 #include "conn.h"
 #include "store.h"
 
-#define ONLYONCE_VERSION "0.1.0"
 
 struct api;
 struct api_settings {

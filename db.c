@@ -327,6 +327,10 @@ static bool migrate(struct db *d, const struct db_migration *m, struct buf *err)
 {
 	int version = version_of(d);
 
+	if (version < 0) {
+		buf_fmt(err, "%s: %s", d->path, sqlite3_errmsg(d->handle));
+		return false;
+	}
 	for (; m->version; m++) {
 		if (m->version <= version)
 			continue;
@@ -519,23 +523,6 @@ void db_rollback(struct db *d)
 	must(!d->broken);
 }
 
-enum db_result db_commit(struct db *d)
-{
-	if (!d->within && !d->broken)
-		return DB_OK;
-	if (!d->broken) {
-		sqlite3_stmt *q = db_sql(d, "COMMIT");
-		if (sqlite3_step(q) != SQLITE_DONE)
-			failed(d, "a commit");
-		sqlite3_reset(q);
-	}
-	d->within = false;
-	if (!d->broken)
-		return DB_OK;
-	db_rollback(d);
-	return DB_FULL;
-}
-
 /* A file that is gone, or another one by now, keeps nothing that is promised. */
 static void look(struct db *d)
 {
@@ -547,6 +534,24 @@ static void look(struct db *d)
 	d->looked_us = now_us;
 	if (stat(d->path, &st) != 0 || st.st_dev != d->dev || st.st_ino != d->ino)
 		env_fatal(d->env, "%s was deleted or replaced while it was open: nothing more can be kept in it", d->path);
+}
+
+enum db_result db_commit(struct db *d)
+{
+	if (!d->within && !d->broken)
+		return DB_OK;
+	if (!d->broken) {
+		look(d);
+		sqlite3_stmt *q = db_sql(d, "COMMIT");
+		if (sqlite3_step(q) != SQLITE_DONE)
+			failed(d, "a commit");
+		sqlite3_reset(q);
+	}
+	d->within = false;
+	if (!d->broken)
+		return DB_OK;
+	db_rollback(d);
+	return DB_FULL;
 }
 
 void db_checkpoint(struct db *d)

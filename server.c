@@ -346,8 +346,10 @@ static int act(struct env *env, const struct conf *conf)
 		text.data[--text.len] = '\0';
 		return over(true, &text);
 	}
-	if (conf_on(conf, "version"))
-		return puts("onlyonce-server " ONLYONCE_VERSION) < 0;
+	if (conf_on(conf, "version")) {
+		buf_str(&text, "onlyonce-server " ONLYONCE_VERSION);
+		return over(true, &text);
+	}
 	if (conf_on(conf, "migrate"))
 		return migrate(env, conf_text(conf, "db-path"));
 	if (conf_on(conf, "backup"))

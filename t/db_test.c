@@ -570,6 +570,12 @@ static void look_now(void *arg)
 	db_checkpoint(arg);
 }
 
+static void insert_and_commit(void *arg)
+{
+	insert(arg, 9, "x");
+	db_commit(arg);
+}
+
 static void a_file_deleted_or_replaced_is_the_end(void **state)
 {
 	struct fix *f = *state;
@@ -586,7 +592,7 @@ static void a_file_deleted_or_replaced_is_the_end(void **state)
 		if (replaced)
 			assert_int_equal(close(open(f->path, O_CREAT | O_WRONLY, 0600)), 0);
 		f->later_us += 3000000;
-		assert_true(fix_fatal(f, look_now, d));
+		assert_true(fix_fatal(f, replaced ? insert_and_commit : look_now, d));
 		assert_non_null(strstr(f->said.data, "deleted or replaced"));
 		db_close(d);
 		(void)unlink(f->path);
