@@ -15,6 +15,7 @@
 #define PAGE_BYTES_MAX (4u * 1024 * 1024)
 #define LEASE_MS_MAX INT64_C(3600000)
 #define SECONDS INT64_C(1000000)
+#define NONCES 32                      /* 256 bytes: what getentropy gives at once */
 #define COMMON_FIELDS "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'\r\nReferrer-Policy: no-referrer\r\n"
 
 struct api {
@@ -26,6 +27,8 @@ struct api {
 	struct conns *conns;
 	struct api_settings set;
 	bool paused, failing;
+	uint64_t nonces[NONCES];                                   /* random numbers drawn ahead, NONCES for one system call */
+	int nonces_left;
 };
 
 struct request { struct api *api; struct conn *conn; const struct http_head *head; struct http_text id; const char *body; size_t body_len; };
@@ -442,6 +445,15 @@ static bool replayed(struct request *rq, const char *key, const struct command *
 	return true;
 }
 
+static int64_t draw_nonce(struct api *api)
+{
+	if (api->nonces_left == 0) {
+		api->env->random(api->env->world, api->nonces, sizeof api->nonces);
+		api->nonces_left = NONCES;
+	}
+	return (int64_t)(api->nonces[--api->nonces_left] & (uint64_t)ID_NONCE_MAX);
+}
+
 static void post_command(struct request *rq)
 {
 	struct member members[] = { { "type", {0}, false }, { "payload", {0}, false }, { "isIdempotent", {0}, false }, { "maxAttempts", {0}, false } };
@@ -450,7 +462,6 @@ static void post_command(struct request *rq)
 	struct api *api = rq->api;
 	const char *key;
 	char location[80], id[ID_TEXT];
-	uint64_t random;
 
 	if (!read_key(rq, &key) || !read_members(rq, members, 4, true, &faults))
 		return;
@@ -465,8 +476,7 @@ static void post_command(struct request *rq)
 	}
 	if (replayed(rq, key, &c))
 		return;
-	api->env->random(api->env->world, &random, sizeof random);
-	c.nonce = (int64_t)(random & (uint64_t)ID_NONCE_MAX);
+	c.nonce = draw_nonce(api);
 	c.created_at = wall(rq);
 	store_insert(api->store, &c);
 	if (key)

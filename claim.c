@@ -163,22 +163,30 @@ static bool boot_accepted(struct claim *m, struct conn *conn, const struct who *
 	return true;
 }
 
+static void put_agent(struct claim *m, const struct agent_row *row, struct heard *h)
+{
+	db_begin(store_db(m->store));
+	store_agent_put(m->store, row);
+	h->stored = true;
+}
+
 /* An agent without a log is written down only when it is handed something. */
 static void remember(struct claim *m, const struct who *who, struct heard *h)
 {
 	struct agent_row row = { who->agent_id, who->journal_id, who->boot_id, now_ms(m) }, old;
-	bool known = same(h->journal_id[0] ? h->journal_id : NULL, who->journal_id) && same(h->boot_id[0] ? h->boot_id : NULL, who->boot_id) && h->seen_ms != 0;
+	bool known = same(h->journal_id[0] ? h->journal_id : NULL, who->journal_id) && same(h->boot_id[0] ? h->boot_id : NULL, who->boot_id), found;
 
 	strcpy(h->journal_id, who->journal_id ? who->journal_id : "");
 	strcpy(h->boot_id, who->boot_id ? who->boot_id : "");
 	h->at_us = dispatch_clock_us(m->dispatch);
 	h->seen_ms = row.last_seen_at;
-	if (known)
+	if (known && h->stored)
 		return;
-	if (store_agent(m->store, who->agent_id, &old) ? same(old.journal_id, who->journal_id) && same(old.boot_id, who->boot_id) : !who->journal_id)
+	found = store_agent(m->store, who->agent_id, &old);
+	h->stored = found && same(old.journal_id, who->journal_id) && same(old.boot_id, who->boot_id);
+	if (h->stored || (!found && !who->journal_id))
 		return;
-	db_begin(store_db(m->store));
-	store_agent_put(m->store, &row);
+	put_agent(m, &row, h);
 }
 
 void claim_hear(struct claim *m, const struct who *who)
@@ -261,6 +269,8 @@ static bool recover_own(struct claim *m, struct conn *conn, const struct who *wh
 	int n;
 
 	while ((n = store_lost(m->store, who->agent_id, rows, 64)) > 0) {
+		if (!conn_alive(conn))
+			return false;
 		db_begin(store_db(m->store));
 		for (int i = 0; i < n; i++)
 			if (store_get(m->store, rows[i], &c))
@@ -269,6 +279,8 @@ static bool recover_own(struct claim *m, struct conn *conn, const struct who *wh
 			break;
 	}
 	n = store_held(m->store, who->agent_id, rows, 64);
+	if ((n > 0 || m->strays_count > 0) && !conn_alive(conn))
+		return false;
 	for (int i = 0; i < n; i++)
 		if (store_get(m->store, rows[i], &c) && c.status == STATUS_RUNNING && recover_one(m, conn, who, &c))
 			return true;
@@ -293,7 +305,7 @@ void claim_ask(struct claim *m, struct conn *conn, const struct claim_poll *p)
 	if (h->parked)
 		end_empty(h->parked);
 	remember(m, &p->who, h);
-	if (!m->paused && conn_alive(conn) && recover_own(m, conn, &p->who))
+	if (!m->paused && recover_own(m, conn, &p->who))
 		return;
 	join(m, conn, h, p);
 }
@@ -312,11 +324,11 @@ static bool next_pending(struct claim *m, struct command *c)
 
 static void hand_out(struct claim *m, struct waiter *w, struct command *c)
 {
-	struct agent_row row = { w->agent_id, NULL, NULL, now_ms(m) }, old;
+	struct agent_row row = { w->agent_id, NULL, NULL, now_ms(m) };
 
 	db_begin(store_db(m->store));
-	if (!w->who.journal_id && !store_agent(m->store, w->agent_id, &old))
-		store_agent_put(m->store, &row);
+	if (!w->who.journal_id && !w->heard->stored)
+		put_agent(m, &row, w->heard);
 	recover_hand_out(m->store, c, &w->who, w->lease_ms, row.last_seen_at);
 	give(m, w->conn, c);
 	leave(w);

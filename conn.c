@@ -243,20 +243,19 @@ static void lose(struct conn *c)
 /* answers */
 
 /* The lines of every answer, with a Date made once a second. */
-static const char *common(struct conns *s)
+static const struct buf *common(struct conns *s)
 {
 	int64_t wall_ms = s->env->wall_ms(s->env->world), second = wall_ms / 1000;
 	char date[30];
 
 	if (s->common.len > 0 && second == s->common_s)
-		return s->common.data;
+		return &s->common;
 	http_date(wall_ms, date);
 	s->common_s = second;
 	buf_clear(&s->common);
 	buf_fmt(&s->common, "Date: %s\r\n", date);
-	if (s->limits.fields)
-		buf_str(&s->common, s->limits.fields);
-	return s->common.data;
+	http_put_fields(&s->common, s->limits.fields);
+	return &s->common;
 }
 
 static void put_reply(struct conn *c, const struct http_reply *reply)

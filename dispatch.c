@@ -293,6 +293,9 @@ static void load_lease(void *arg, int64_t row, int64_t lease_ms, const char *jou
 
 void dispatch_load(struct dispatch *d)
 {
+	for (size_t i = 0; i < d->heard.size; i++)
+		for (struct link *l = d->heard.heads[i]; l; l = l->next)
+			((struct heard_link *)l)->heard.stored = false;
 	d->ready_count = 0;
 	d->horizon = d->newest = 0;
 	leases_clear(d);

@@ -16,8 +16,8 @@ void dispatch_renew(struct dispatch *, const struct command *);/* RUNNING: its l
 int64_t dispatch_take(struct dispatch *);                      /* the oldest PENDING row, out of the queue; 0: none */
 int64_t dispatch_clock_us(const struct dispatch *);            /* the lease clock */
 
-/* Agents heard since this server started. Strings are its own. */
-struct heard { const char *agent_id; char journal_id[65], boot_id[32]; int64_t at_us, seen_ms; void *parked; };   /* at_us: lease clock */
+/* Agents heard since this server started. Strings are its own. at_us: lease clock; stored: the store has it with this journal and boot. */
+struct heard { const char *agent_id; char journal_id[65], boot_id[32]; int64_t at_us, seen_ms; bool stored; void *parked; };
 struct heard *dispatch_heard(struct dispatch *, const char *agent_id, bool make);   /* NULL: not heard */
 typedef void dispatch_heard_each(void *arg, struct heard *);
 void dispatch_heard_walk(struct dispatch *, dispatch_heard_each *, void *arg);

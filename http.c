@@ -37,6 +37,7 @@ static read_start read_request_line, read_status_line;
 static int read_target(struct http_head *out, const char **why);
 /* fields */
 static int read_field(struct http_text line, struct http_field *out, const char **why);
+static bool split_field(struct http_text line, struct http_field *out);
 static int apply_fields(struct http_head *out, bool request, const char **why);
 
 static int bad(const char **why, int status, const char *words)
@@ -52,7 +53,7 @@ static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
 static bool is_token_char(char c)                              /* RFC 9110 section 5.6.2 */
 {
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || (c != '\0' && strchr("!#$%&'*+.^_`|~", c));
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '-' || (c != '\0' && strchr("!#$%&'*+.^_`|~", c));
 }
 
 static bool is_field_char(char c)                              /* RFC 9110 section 5.5: visible, blank or obs-text */
@@ -104,13 +105,12 @@ static bool split(struct http_text *rest, char stop, struct http_text *part)
 
 /* the head: lines */
 
-/* The completed line whose LF is at lf, with its CR. Walks back to the LF before it: once for each line. */
-static struct http_text line_before(const struct reader *r, size_t lf)
+/* Where the line that holds the byte at `at` begins. */
+static size_t line_begin(const struct reader *r, size_t at)
 {
-	size_t begin = lf;
-	while (begin > 0 && r->p[begin - 1] != '\n')
-		begin--;
-	return slice(r->p + begin, lf - begin);
+	while (at > 0 && r->p[at - 1] != '\n')
+		at--;
+	return at;
 }
 
 /* All lines are known to be well-formed: reads them into out, whose fields then decide about framing. */
@@ -126,20 +126,18 @@ static int finish(struct reader *r, size_t end)
 	while (split(&rest, '\n', &line) && line.n > 1) {
 		if (out->fields_count == HTTP_FIELDS_MAX)
 			return bad(&r->why, 431, "more than 100 header fields");
-		result = read_field(slice(line.p, line.n - 1), &out->fields[out->fields_count++], &r->why);
-		must(result == 0);
+		must(split_field(slice(line.p, line.n - 1), &out->fields[out->fields_count++]));
 	}
 	result = apply_fields(out, r->request, &r->why);
 	return result ? result : (int)end;
 }
 
 /* One completed line: 0 to go on, the head's length, or a refusal. */
-static int judge_line(struct reader *r, size_t lf)
+static int judge_line(struct reader *r, size_t begin, size_t lf)
 {
-	struct http_text line = line_before(r, lf);
+	struct http_text line = slice(r->p + begin, lf - begin);
 	struct http_field field;
 	struct http_head start;
-	size_t begin = (size_t)(line.p - r->p);
 	if (line.n == 0 || line.p[line.n - 1] != '\r')
 		return bad(&r->why, 400, "a line ends without CR");
 	line.n--;
@@ -170,7 +168,7 @@ static int read_head(struct reader *r, size_t n, size_t *seen)
 		return bad(&r->why, 414, "the start line is longer than 8192 bytes");
 	while (at < limit) {
 		const char *lf = memchr(r->p + at, '\n', limit - at);
-		int result = lf ? judge_line(r, (size_t)(lf - r->p)) : 0;
+		int result = lf ? judge_line(r, line_begin(r, at), (size_t)(lf - r->p)) : 0;
 		if (result)
 			return result;
 		at = lf ? (size_t)(lf - r->p) + 1 : limit;
@@ -304,17 +302,23 @@ static int read_target(struct http_head *out, const char **why)
 
 /* the head: fields */
 
+/* False: there is no colon. */
+static bool split_field(struct http_text line, struct http_field *out)
+{
+	bool found = split(&line, ':', &out->name);
+	out->value = trim(line);
+	return found;
+}
+
 static int read_field(struct http_text line, struct http_field *out, const char **why)
 {
-	struct http_text rest = line;
 	if (is_blank(line.p[0]))
 		return bad(why, 400, "a header line begins with a blank");
-	if (!split(&rest, ':', &out->name))
+	if (!split_field(line, out))
 		return bad(why, 400, "a header line without a colon");
 	if (!is_token(out->name))
 		return bad(why, 400, "a header name is empty or has a character that no name has");
-	out->value = trim(rest);
-	return all_field_chars(rest) ? 0 : bad(why, 400, "a control character in a header field");
+	return all_field_chars(out->value) ? 0 : bad(why, 400, "a control character in a header field");
 }
 
 static int take_host(struct framing *f, struct http_text value)
@@ -599,7 +603,7 @@ void http_date(int64_t wall_ms, char out[30])
 }
 
 /* Whole header lines from a caller: nothing but well-formed fields, each ended by CRLF (H3). */
-static void put_fields(struct buf *out, const char *fields)
+void http_put_fields(struct buf *out, const char *fields)
 {
 	const char *ignored;
 	struct http_text rest = slice(fields, fields ? strlen(fields) : 0), line;
@@ -620,7 +624,7 @@ static void put_field(struct buf *out, const char *name, const char *value)
 	buf_str(out, "\r\n");
 }
 
-void http_put_reply(struct buf *out, const struct http_reply *reply, int minor, bool head_only, const char *common)
+void http_put_reply(struct buf *out, const struct http_reply *reply, int minor, bool head_only, const struct buf *common)
 {
 	bool interim = reply->status < 200, bare = interim || reply->status == 204 || reply->status == 304;
 	must(reply->status >= 100 && reply->status <= 599);
@@ -630,10 +634,11 @@ void http_put_reply(struct buf *out, const struct http_reply *reply, int minor, 
 	buf_char(out, ' ');
 	buf_str(out, http_reason(reply->status));
 	buf_str(out, "\r\n");
-	put_fields(out, common);
+	if (common)
+		buf_add(out, common->data, common->len);
 	if (reply->type && !bare)
 		put_field(out, "Content-Type: ", reply->type);
-	put_fields(out, reply->fields);
+	http_put_fields(out, reply->fields);
 	if (!bare) {
 		buf_str(out, "Content-Length: ");
 		buf_int(out, (int64_t)reply->body_len);
@@ -655,7 +660,7 @@ void http_put_request(struct buf *out, const char *method, const struct http_url
 	buf_fmt(out, "%s %s HTTP/1.1\r\nHost: ", method, url->target);
 	http_url_authority(url, out);
 	buf_str(out, "\r\n");
-	put_fields(out, fields);
+	http_put_fields(out, fields);
 	if (body)
 		buf_fmt(out, "Content-Length: %zu\r\n", body_len);
 	if (close)

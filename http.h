@@ -46,8 +46,10 @@ int http_chunks_feed(struct http_chunks *, char *p, size_t n, size_t *kept, size
 const char *http_reason(int status);
 void http_date(int64_t wall_ms, char out[30]);                 /* IMF-fixdate (RFC 9110 section 5.6.7) */
 struct http_reply { int status; const char *type; const char *fields; const char *body; size_t body_len; bool close; };
-/* Writes a whole response. minor: the request's; head_only: answer to HEAD; common: header lines for every answer (Date, security), or NULL. 204 and 304 carry no length. */
-void http_put_reply(struct buf *, const struct http_reply *, int minor, bool head_only, const char *common);
+void http_put_fields(struct buf *, const char *fields);
+/* Writes a whole response. minor: the request's; head_only: answer to HEAD; common: lines for every answer (Date, security) as http_put_fields wrote them, or NULL.
+ * 204 and 304 carry no length. */
+void http_put_reply(struct buf *, const struct http_reply *, int minor, bool head_only, const struct buf *common);
 /* Writes a whole request; Host from url, Content-Length when body is not NULL, "Connection: close" when close. */
 void http_put_request(struct buf *, const char *method, const struct http_url *, const char *fields, const char *body, size_t body_len, bool close);
 #endif

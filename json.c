@@ -626,7 +626,6 @@ static void put_escape(struct buf *out, char c)
 static void put_string(struct json_writer *w, const char *p, size_t n)
 {
 	const char *start = n ? p : "", *end = start + n;
-	buf_room(w->out, n + 2);
 	buf_char(w->out, '"');
 	for (;;) {
 		const char *stop = ordinary(start, end);

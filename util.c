@@ -96,7 +96,11 @@ void buf_str(struct buf *b, const char *text)
 
 void buf_char(struct buf *b, char c)
 {
-	buf_add(b, &c, 1);
+	char *end = b->cap - b->len > 1 ? b->data + b->len : buf_room(b, 1);
+
+	end[0] = c;
+	end[1] = '\0';
+	b->len++;
 }
 
 void buf_int(struct buf *b, int64_t n)
@@ -237,11 +241,11 @@ static void put_digits(char *out, int count, int n)
 void time_text(int64_t wall_ms, char out[TIME_TEXT])
 {
 	int64_t since = (wall_ms < TIME_MIN_MS ? TIME_MIN_MS : wall_ms > TIME_MAX_MS ? TIME_MAX_MS : wall_ms) - TIME_MIN_MS;
-	int64_t day = since / DAY_MS, year = day / 366;
+	int64_t day = since / DAY_MS, year = day * 400 / 146097 + 1;   /* 400 years have 146097 days; never too early */
 	int ms = (int)(since % DAY_MS), month = 1;
 
-	while (days_before(year + 1) <= day)
-		year++;
+	while (days_before(year) > day)
+		year--;
 	day -= days_before(year);
 	for (; day >= month_days(year, month); month++)
 		day -= month_days(year, month);

@@ -849,9 +849,10 @@ static void assert_text(struct buf *got, const char *expected)
 static void writes_whole_replies(void **state)
 {
 	(void)state;
-	struct buf out = { 0 };
+	struct buf out = { 0 }, common = { 0 };
 	struct http_reply r = { .status = 200, .type = "text/plain", .fields = "A: b\r\nC: d\r\n", .body = "hello", .body_len = 5 };
-	http_put_reply(&out, &r, 1, false, "Date: x\r\n");
+	http_put_fields(&common, "Date: x\r\n");
+	http_put_reply(&out, &r, 1, false, &common);
 	assert_text(&out, "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Type: text/plain\r\nA: b\r\nC: d\r\nContent-Length: 5\r\n\r\nhello");
 	http_put_reply(&out, &r, 1, true, NULL);
 	assert_text(&out, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nA: b\r\nC: d\r\nContent-Length: 5\r\n\r\n");
@@ -861,6 +862,7 @@ static void writes_whole_replies(void **state)
 	r.close = false;
 	http_put_reply(&out, &r, 0, false, NULL);
 	assert_text(&out, "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n");
+	buf_free(&common);
 }
 
 static void writes_no_length_and_no_body_where_there_is_none(void **state)
@@ -900,11 +902,12 @@ static void reads_what_it_writes(void **state)
 	(void)state;
 	for (int status = 100; status <= 599; status++) {
 		struct buf out = { 0 };
+		struct buf common = { .data = "D: e\r\n", .len = 6 };
 		struct http_head h;
 		size_t seen = 0;
 		struct http_reply r = { .status = status, .type = "a/b", .body = "x", .body_len = 1, .close = status % 2 };
 		bool bare = status < 200 || status == 204 || status == 304;
-		http_put_reply(&out, &r, 1, false, "D: e\r\n");
+		http_put_reply(&out, &r, 1, false, &common);
 		assert_int_equal(http_read_response(out.data, out.len, &seen, &h, NULL), out.len - !bare);
 		assert_true(h.status == status && h.length == (bare ? -1 : 1) && h.close == (status % 2 && status >= 200));
 		buf_free(&out);
@@ -912,15 +915,16 @@ static void reads_what_it_writes(void **state)
 }
 
 /* What must not be written ends the process: true when it did. */
-static bool breaks(const struct http_reply *reply, const char *common)
+static bool breaks(const struct http_reply *reply, const char *fields)
 {
 	int status = 0;
 	pid_t child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
-		struct buf out = { 0 };
+		struct buf out = { 0 }, common = { 0 };
 		close(STDERR_FILENO);
-		http_put_reply(&out, reply, 1, false, common);
+		http_put_fields(&common, fields);
+		http_put_reply(&out, reply, 1, false, &common);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
