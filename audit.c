@@ -162,12 +162,23 @@ static bool settled_by_agent(const struct command *c, const struct story *story)
 	return c->status == STATUS_COMPLETED || (c->status == STATUS_FAILED && failure_by_agent(c->failure) && (c->held == HELD_FAILED || c->held == HELD_COMPLETED));
 }
 
+static bool settled_by_nobody(const struct command *c, const struct story *story)
+{
+	if (story->by_operator || c->needs_review)
+		return false;
+	return c->status == STATUS_COMPLETED ? c->held != HELD_COMPLETED : c->status == STATUS_FAILED && c->failure != FAILURE_CANCELLED && c->held != HELD_FAILED;
+}
+
 /* A2. */
 static void judge_outcome(struct audit *a, const struct command *c, const char *id, const struct story *story)
 {
 	const struct source *s = source_of(a, c->journal_id);
 	struct mark *m;
 
+	if (settled_by_nobody(c, story)) {
+		finding(a, true, id, c->attempt, "A2", "it is settled, and neither a report nor an operator settled it");
+		return;
+	}
 	if (!settled_by_agent(c, story) || !s) {
 		if (settled_by_agent(c, story) && c->is_idempotent)
 			finding(a, false, id, c->attempt, "A2", c->journal_id ? "the journal of its agent was not given" : "its agent keeps no journal");

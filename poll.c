@@ -650,8 +650,10 @@ static void commit(struct poll *p)
 	p->writes_end = &p->writes;
 	p->eager = false;
 	loop_timer_off(p->loop, &p->lazy);
+	/* An answer that waits here to be marked was given by the database as it was before the restore: it stays owed. */
 	for (struct write *w = list; w; w = w->next)
-		apply(p, w);
+		if (!p->reopening || w->kind != WRITE_ANSWERED)
+			apply(p, w);
 	if (fence)
 		journal_fence(p->journal);
 	good = journal_commit(p->journal) == DB_OK;

@@ -246,8 +246,12 @@ struct proc agent_start(struct scene *s, const char *name, const char *flags) { 
 
 int program_run(struct scene *s, const char *program, const char *flags)
 {
-	struct proc p = program_start(s, "out", program, flags);
-	int status = proc_wait(s, &p);
+	struct proc p;
+	int status;
+
+	(void)unlink("out.log");
+	p = program_start(s, "out", program, flags);
+	status = proc_wait(s, &p);
 
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
@@ -440,6 +444,17 @@ bool is(struct scene *s, const char *id, const char *member, const char *text)
 	snprintf(path, sizeof path, "/api/commands/%s", id);
 	ask_server(s, "GET", path, NULL);
 	return body_is(s, member, text);
+}
+
+void command_path(const char *id, const char *more, char out[96]) { snprintf(out, 96, "/api/commands/%s%s", id, more); }
+
+bool events_say(struct scene *s, const char *id, const char *text)
+{
+	char path[96];
+
+	command_path(id, "/events", path);
+	ask_server(s, "GET", path, NULL);
+	return s->status == 200 && body_has(s, text);
 }
 
 void await(struct scene *s, const char *id, const char *member, const char *text)

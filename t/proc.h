@@ -37,7 +37,7 @@ struct proc target_start(struct scene *);
 struct proc agent_start(struct scene *, const char *name, const char *flags);  /* journal NAME.db, log NAME.log; polls s->server */
 struct proc agent_start_at(struct scene *, const char *address, const char *name, const char *flags);
 struct proc program_start(struct scene *, const char *name, const char *program, const char *flags);   /* any other; no line is awaited */
-int program_run(struct scene *, const char *program, const char *flags);       /* to its end; its exit status. What it prints goes to out.log */
+int program_run(struct scene *, const char *program, const char *flags);       /* to its end; its exit status. out.log holds what the last one printed */
 struct proc proc_fork(struct scene *, const char *name, int *out);     /* pid 0: in the child, with stderr in NAME.log, and stdout too, or in the pipe *out */
 void proc_read_address(struct scene *, int out, char address[64]);     /* from the line "listening on http://ADDRESS" */
 void proc_kill(struct proc *);                                         /* SIGKILL, reaped */
@@ -58,6 +58,8 @@ bool body_has(struct scene *, const char *text);
 /* Commands. ids are ID_TEXT long. */
 void create(struct scene *, char *id, const char *type, const char *payload, bool idempotent);
 void create_get(struct scene *, char *id, const char *path, bool idempotent);          /* HTTP_GET_JSON of the target's path */
+void command_path(const char *id, const char *more, char out[96]);     /* "/api/commands/ID/cancel" for "/cancel" */
+bool events_say(struct scene *, const char *id, const char *text);
 bool is(struct scene *, const char *id, const char *member, const char *text);
 void await(struct scene *, const char *id, const char *member, const char *text);
 void await_log(struct scene *, const char *name, const char *text);

@@ -10,17 +10,6 @@
 
 #define SHORT_LEASE "--lease-ms=700"
 
-static void settle_path(const char *id, const char *more, char out[96]) { snprintf(out, 96, "/api/commands/%s%s", id, more); }
-
-static bool events_say(struct scene *s, const char *id, const char *text)
-{
-	char path[96];
-
-	settle_path(id, "/events", path);
-	ask_server(s, "GET", path, NULL);
-	return s->status == 200 && body_has(s, text);
-}
-
 /* The plain path. */
 
 static void carries_both_types_from_post_to_result(struct scene *s)
@@ -172,7 +161,7 @@ static void stops_a_running_command_that_is_cancelled(struct scene *s)
 	agent_start(s, "a", "");
 	create_get(s, id, "/hold/k", false);
 	await_ran(s, "k", 1);
-	settle_path(id, "/cancel", path);
+	command_path(id, "/cancel", path);
 	ask_server(s, "POST", path, NULL);
 	expect(s, s->status == 202 && body_is(s, "cancelRequested", "true"));
 	await(s, id, "status", "FAILED");
@@ -281,7 +270,7 @@ static void asks_a_person_when_an_agent_died_in_the_middle(struct scene *s)
 	expect(s, body_is(s, "attempt", "2"));
 	await(s, once, "failureCode", "OUTCOME_UNKNOWN");
 	expect(s, body_is(s, "status", "FAILED") && body_is(s, "needsReview", "true") && ran(s, "once") == 1);
-	settle_path(once, "/resolve", path);
+	command_path(once, "/resolve", path);
 	ask_server(s, "POST", path, "{\"action\":\"RETRY\",\"note\":\"looked: it had not happened\"}");
 	expect(s, s->status == 200);
 	await_ran(s, "once", 2);
@@ -579,91 +568,6 @@ static void loses_nothing_and_doubles_nothing_while_agents_die_at_random(struct 
 	expect_audit(s, "a.db b.db c.db");
 }
 
-/* Two of one. */
-
-static void refuses_a_second_server_on_a_database(struct scene *s)
-{
-	struct proc first = server_start(s, "");
-
-	expect(s, program_run(s, "server", "--listen=127.0.0.1:0 --db-path=commands.db") == 1);
-	expect(s, log_says(s, "out", "commands.db") && !proc_ended(&first));
-	ask_server(s, "GET", "/health", NULL);
-	expect(s, s->status == 200);
-}
-
-static void refuses_a_second_agent_on_a_journal(struct scene *s)
-{
-	struct proc first;
-	char flags[256], id[ID_TEXT];
-
-	server_start(s, "");
-	first = agent_start(s, "a", "");
-	create(s, id, "DELAY", "{\"ms\":0}", false);
-	await(s, id, "status", "COMPLETED");
-	snprintf(flags, sizeof flags, "--server-url=http://%s --journal-path=a.db --agent-id=b", s->server);
-	expect(s, program_run(s, "agent", flags) == 1);
-	expect(s, log_says(s, "out", "a.db") && !proc_ended(&first));
-}
-
-/* A journal put back to an older state is found by its start counter. */
-static void fences_a_journal_that_was_put_back(struct scene *s)
-{
-	char id[ID_TEXT];
-	struct proc agent;
-
-	target_start(s);
-	server_start(s, SHORT_LEASE);          /* the new journal waits until the name is free */
-	agent = agent_start(s, "a", "");
-	create_get(s, id, "/hit/k", false);
-	await(s, id, "status", "COMPLETED");
-	proc_signal(&agent, SIGTERM);
-	proc_wait(s, &agent);
-	expect(s, system("cp a.db copy.db") == 0);
-	for (int i = 0; i < 2; i++) {
-		agent = agent_start(s, "a", "");
-		create(s, id, "DELAY", "{\"ms\":0}", false);
-		await(s, id, "status", "COMPLETED");
-		proc_signal(&agent, SIGTERM);
-		proc_wait(s, &agent);
-	}
-	expect(s, system("cp copy.db a.db") == 0);
-	create_get(s, id, "/hit/k", false);
-	agent = agent_start(s, "a", "");
-	expect(s, proc_wait(s, &agent) != 0);
-	await_log(s, "a", "fenced");
-	expect(s, is(s, id, "status", "PENDING") && ran(s, "k") == 1);
-	agent_start(s, "a", "--new-journal");
-	await(s, id, "status", "COMPLETED");
-}
-
-/* A database put back to a backup: the agents' journals say what it has forgotten. */
-static void runs_nothing_again_after_a_restore(struct scene *s)
-{
-	char before[ID_TEXT], after[ID_TEXT];
-	struct proc server, agent;
-
-	target_start(s);
-	server = server_start(s, "");
-	create_get(s, before, "/hit/k", false);
-	create_get(s, after, "/hit/k", false);
-	expect(s, program_run(s, "server", "--db-path=commands.db --backup saved.db") == 0);
-	agent = agent_start(s, "a", "");
-	await_all_ended(s);
-	expect(s, ran(s, "k") == 2);
-	proc_kill(&server);
-	proc_kill(&agent);
-	expect(s, system("rm -f commands.db*; cp saved.db commands.db") == 0);
-	server_start(s, "");
-	agent_start(s, "a", "");
-	await(s, before, "status", "COMPLETED");
-	await(s, after, "status", "COMPLETED");
-	expect(s, program_run(s, "server", "--db-path=commands.db --resume") == 0);
-	create_get(s, after, "/hit/new", false);
-	await(s, after, "status", "COMPLETED");
-	expect(s, ran(s, "k") == 2 && ran(s, "new") == 1);
-	expect_audit(s, "a.db");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -693,10 +597,6 @@ int main(void)
 		PROC_CASE(starts_once_when_polls_and_reports_arrive_twice),
 		PROC_CASE(runs_500_commands_once_each_with_5_agents_of_4_slots),
 		PROC_CASE(loses_nothing_and_doubles_nothing_while_agents_die_at_random),
-		PROC_CASE(refuses_a_second_server_on_a_database),
-		PROC_CASE(refuses_a_second_agent_on_a_journal),
-		PROC_CASE(fences_a_journal_that_was_put_back),
-		PROC_CASE(runs_nothing_again_after_a_restore),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
