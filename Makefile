@@ -26,12 +26,13 @@ HDR = util.h env.h conf.h json.h url.h http.h loop.h tls.h lookup.h guard.h conn
 SQL = migrations/server/0001_init.sql migrations/agent/0001_init.sql
 UNITS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/tls_test t/lookup_test t/conn_test t/call_test \
 	t/db_test t/migrate_test t/journal_test t/recover_test t/run_test
-TESTS = $(UNITS) t/process_test t/operator_test
+TESTS = $(UNITS) t/process_test t/operator_test t/crash_test
 SCRIPTS = t/man_test.sh t/install_test.sh t/chroot_test.sh
+CRASH = build/crash_server build/crash_agent build/crash_server_normal build/crash_agent_normal
 TOOLS = build/target t/jsoncheck t/httpget
 TOBJ = t/util_test.o t/env_test.o t/conf_test.o t/json_test.o t/url_test.o t/http_test.o t/loop_test.o t/tls_test.o t/lookup_test.o t/conn_test.o t/call_test.o \
 	t/db_test.o t/migrate_test.o t/journal_test.o t/recover_test.o t/run_test.o t/process_test.o t/operator_test.o t/fakeworld.o t/faultvfs.o t/dbfix.o t/proc.o \
-	t/target.o t/jsoncheck.o t/httpget.o t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o
+	t/target.o t/jsoncheck.o t/httpget.o t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o t/crash_test.o t/crash_node.o t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o
 THDR = t/fakeworld.h t/faultvfs.h t/dbfix.h t/proc.h t/cast.h t/checker.h t/tap.h t/world.h t/simdisk.h t/bench.h
 
 all: server agent
@@ -61,11 +62,15 @@ agent: agent.o onlyonce.a
 	@sh t/link.sh $(CC) $(CFLAGS) $(LDFLAGS) -o $@ agent.o onlyonce.a
 
 # Tests: one program a module; check.sh runs them and counts.
-check: all $(TOOLS) $(TESTS) build/sim
+check: all $(TOOLS) $(TESTS) $(CRASH) build/sim
 	@sh t/check.sh $(TESTS) $(SCRIPTS) "build/sim --seed=1 --runs=200"
 # What needs no other process: seconds.
 check-quick: all $(UNITS) build/sim
 	@sh t/check.sh $(UNITS) "build/sim --seed=1 --runs=200"
+
+# Every point of a crash: hours.
+check-long: all $(TOOLS) t/crash_test $(CRASH)
+	@LIMIT=14400 sh t/check.sh "t/crash_test --all"
 
 # The same tests with every access checked.
 check-asan:
@@ -137,6 +142,29 @@ t/process_test: t/process_test.o t/proc.o
 	$(LINK) t/process_test.o t/proc.o $(TEST)
 t/operator_test: t/operator_test.o t/proc.o
 	$(LINK) t/operator_test.o t/proc.o $(TEST)
+
+t/crash_test: t/crash_test.o t/proc.o
+	$(LINK) t/crash_test.o t/proc.o $(TEST)
+
+# The two programs with doors that kill them; and once more with a database that is synced less.
+DOORS = t/crash_node.o t/faultvfs.o
+t/crash_server.o: server.c $(HDR) build/cflags
+	$(CC) $(STD) $(CFLAGS) `cat build/cflags` -Denv_real=crash_env -c -o $@ server.c
+t/crash_agent.o: agent.c $(HDR) build/cflags
+	$(CC) $(STD) $(CFLAGS) `cat build/cflags` -Denv_real=crash_env -c -o $@ agent.c
+t/db_normal.o: db.c $(HDR) build/cflags
+	sed 's/=FULL", "PRAGMA synchronous", "2"/=NORMAL", "PRAGMA synchronous", "1"/' db.c >build/db_normal.c
+	! cmp -s db.c build/db_normal.c
+	$(CC) $(STD) $(CFLAGS) `cat build/cflags` -I. -c -o $@ build/db_normal.c
+$(CRASH): $(DOORS) onlyonce.a
+build/crash_server: t/crash_server.o
+	$(LINK) t/crash_server.o $(DOORS) $(TOOL)
+build/crash_agent: t/crash_agent.o
+	$(LINK) t/crash_agent.o $(DOORS) $(TOOL)
+build/crash_server_normal: t/crash_server.o t/db_normal.o
+	$(LINK) t/crash_server.o $(DOORS) t/db_normal.o $(TOOL)
+build/crash_agent_normal: t/crash_agent.o t/db_normal.o
+	$(LINK) t/crash_agent.o $(DOORS) t/db_normal.o $(TOOL)
 
 tools: $(TOOLS)
 build/target: t/target.o

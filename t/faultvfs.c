@@ -11,8 +11,10 @@ struct faultvfs {
 	long writes, syncs, unsynced;
 	long write_after, sync_after;
 	int write_code, write_errno, read_code, last_errno;
+	void (*watch)(void *arg, const struct faultvfs_event *);
+	void *watch_arg;
 };
-struct handle { sqlite3_file base; struct faultvfs *disk; bool is_log; };
+struct handle { sqlite3_file base; struct faultvfs *disk; const char *path; bool is_wal, is_log; };
 
 static sqlite3_file *real_of(sqlite3_file *f) { return (sqlite3_file *)((struct handle *)f + 1); }
 static struct faultvfs *disk_of(sqlite3_file *f) { return ((struct handle *)f)->disk; }
@@ -28,6 +30,14 @@ static bool due(long *after)
 	return false;
 }
 
+static void tell(sqlite3_file *f, enum faultvfs_act act, const void *bytes, int n, sqlite3_int64 at)
+{
+	const struct handle *h = (const struct handle *)f;
+
+	if (h->disk->watch)
+		h->disk->watch(h->disk->watch_arg, &(struct faultvfs_event){ act, h->path, real_of(f), h->is_log, bytes, n, at });
+}
+
 static int write_file(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
 	struct faultvfs *d = disk_of(f);
@@ -36,8 +46,9 @@ static int write_file(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 		d->last_errno = d->write_errno;
 		return d->write_code;
 	}
+	tell(f, FAULTVFS_WRITE, p, n, at);
 	d->writes++;
-	d->unsynced += ((struct handle *)f)->is_log;
+	d->unsynced += ((struct handle *)f)->is_wal;
 	return real_of(f)->pMethods->xWrite(real_of(f), p, n, at);
 }
 
@@ -50,8 +61,9 @@ static int sync_file(sqlite3_file *f, int flags)
 		d->last_errno = EIO;
 		return SQLITE_IOERR_FSYNC;
 	}
+	tell(f, FAULTVFS_SYNC, NULL, 0, 0);
 	d->syncs++;
-	if (((struct handle *)f)->is_log)
+	if (((struct handle *)f)->is_wal)
 		d->unsynced = 0;
 	return real_of(f)->pMethods->xSync(real_of(f), flags);
 }
@@ -64,7 +76,12 @@ static int read_file(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 	return code != SQLITE_OK ? code : real_of(f)->pMethods->xRead(real_of(f), p, n, at);
 }
 
-static int truncate_file(sqlite3_file *f, sqlite3_int64 n) { return real_of(f)->pMethods->xTruncate(real_of(f), n); }
+static int truncate_file(sqlite3_file *f, sqlite3_int64 n)
+{
+	tell(f, FAULTVFS_TRUNCATE, NULL, 0, n);
+	return real_of(f)->pMethods->xTruncate(real_of(f), n);
+}
+
 static int size_file(sqlite3_file *f, sqlite3_int64 *n) { return real_of(f)->pMethods->xFileSize(real_of(f), n); }
 static int lock_file(sqlite3_file *f, int how) { return real_of(f)->pMethods->xLock(real_of(f), how); }
 static int unlock_file(sqlite3_file *f, int how) { return real_of(f)->pMethods->xUnlock(real_of(f), how); }
@@ -94,12 +111,25 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int fl
 	int code;
 
 	h->disk = d;
-	h->is_log = (flags & SQLITE_OPEN_WAL) != 0;
+	h->path = name;
+	h->is_wal = (flags & SQLITE_OPEN_WAL) != 0;
+	h->is_log = (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL)) != 0;
 	h->base.pMethods = NULL;
+	if (d->watch)
+		d->watch(d->watch_arg, &(struct faultvfs_event){ FAULTVFS_OPEN, name, NULL, h->is_log, NULL, 0, 0 });
 	code = d->real->xOpen(d->real, name, real_of(f), flags, out);
 	if (code == SQLITE_OK)
 		h->base.pMethods = &methods;
 	return code;
+}
+
+static int delete_file(sqlite3_vfs *vfs, const char *name, int sync_dir)
+{
+	struct faultvfs *d = (struct faultvfs *)vfs;
+
+	if (d->watch)
+		d->watch(d->watch_arg, &(struct faultvfs_event){ FAULTVFS_DELETE, name, NULL, true, NULL, sync_dir != 0, 0 });
+	return d->real->xDelete(d->real, name, sync_dir);
 }
 
 static int last_error(sqlite3_vfs *vfs, int n, char *out)
@@ -120,6 +150,7 @@ struct faultvfs *faultvfs_new(const char *name)
 	d->vfs.zName = name;
 	d->vfs.szOsFile = (int)sizeof(struct handle) + d->real->szOsFile;
 	d->vfs.xOpen = open_file;
+	d->vfs.xDelete = delete_file;
 	d->vfs.xGetLastError = last_error;
 	d->write_after = d->sync_after = -1;
 	must(sqlite3_vfs_register(&d->vfs, 0) == SQLITE_OK);
@@ -132,6 +163,14 @@ void faultvfs_free(struct faultvfs *d)
 		return;
 	must(sqlite3_vfs_unregister(&d->vfs) == SQLITE_OK);
 	free(d);
+}
+
+void faultvfs_be_default(struct faultvfs *d) { must(sqlite3_vfs_register(&d->vfs, 1) == SQLITE_OK); }
+
+void faultvfs_watch(struct faultvfs *d, void (*watch)(void *arg, const struct faultvfs_event *), void *arg)
+{
+	d->watch = watch;
+	d->watch_arg = arg;
 }
 
 void faultvfs_fail_writes(struct faultvfs *d, long after, int code, int os_errno)

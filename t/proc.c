@@ -38,7 +38,7 @@ void nap(void)
 }
 
 /* The group is ended here, by its leader, who can reap what it started: an orphan stays in the group until init has reaped it, and not every init does. */
-static void leave(int status)
+static UTIL_NORETURN void leave(int status)
 {
 	pid_t group = getpgrp();
 
@@ -58,6 +58,12 @@ void scene_fail(struct scene *s, const char *file, int line, const char *what)
 	leave(1);
 }
 
+void scene_end(struct scene *s)
+{
+	(void)s;
+	leave(0);
+}
+
 static void play_and_exit(const char *top, const char *dir, const struct proc_case *c)
 {
 	struct scene s = {0};
@@ -67,6 +73,7 @@ static void play_and_exit(const char *top, const char *dir, const struct proc_ca
 	signal(SIGPIPE, SIG_IGN);
 	snprintf(s.top, sizeof s.top, "%s", top);
 	snprintf(s.dir, sizeof s.dir, "%s", dir);
+	s.arg = c->arg;
 	if (chdir(dir) != 0)
 		_exit(2);
 	c->play(&s);
@@ -84,7 +91,7 @@ static void end_group(pid_t group, int alive)
 	close(alive);
 }
 
-static void remove_dir(const char *dir)
+void dir_remove(const char *dir)
 {
 	pid_t pid = fork();
 
@@ -96,21 +103,24 @@ static void remove_dir(const char *dir)
 		waitpid(pid, NULL, 0);
 }
 
-void proc_play(void **state)
+bool proc_scene(const struct proc_case *c, char dir[512])
 {
-	const struct proc_case *c = *state;
 	const char *tmp = getenv("TMPDIR");
-	char top[512], dir[512];
+	char top[512];
 	int status = 0, alive[2];
 	pid_t pid;
 
-	snprintf(dir, sizeof dir, "%s/onlyonce-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-	assert_non_null(getcwd(top, sizeof top));
-	assert_non_null(mkdtemp(dir));
-	assert_true(pipe(alive) == 0 && fcntl(alive[1], F_SETFD, FD_CLOEXEC) == 0 && fcntl(alive[0], F_SETFD, FD_CLOEXEC) == 0);
+	snprintf(dir, 512, "%s/onlyonce-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	if (!getcwd(top, sizeof top) || !mkdtemp(dir)) {
+		dir[0] = '\0';
+		return false;
+	}
+	if (pipe(alive) != 0 || fcntl(alive[1], F_SETFD, FD_CLOEXEC) != 0 || fcntl(alive[0], F_SETFD, FD_CLOEXEC) != 0)
+		return false;
 	fflush(NULL);
 	pid = fork();
-	assert_true(pid >= 0);
+	if (pid < 0)
+		return false;
 	if (pid == 0)
 		play_and_exit(top, dir, c);
 	setpgid(pid, pid);
@@ -119,10 +129,18 @@ void proc_play(void **state)
 		;
 	end_group(pid, alive[0]);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-		print_error("the scene did not end in %d s\n", SCENE_SECONDS);
-	if (status != 0)
+		fprintf(stderr, "the scene did not end in %d s\n", SCENE_SECONDS);
+	if (status == 0)
+		dir_remove(dir);
+	return status == 0;
+}
+
+void proc_play(void **state)
+{
+	char dir[512];
+
+	if (!proc_scene(*state, dir))
 		fail_msg("the scene failed; see %s", dir);
-	remove_dir(dir);
 }
 
 /* Processes. */
@@ -136,7 +154,7 @@ bool file_there(const char *path)
 
 struct proc proc_fork(struct scene *s, const char *name, int *out)
 {
-	struct proc p;
+	struct proc p = {0};
 	char log[64];
 	int ends[2] = { -1, -1 }, fd;
 
@@ -187,7 +205,7 @@ static void become(const struct scene *s, const char *program, const char *flags
 	_exit(127);
 }
 
-void proc_read_address(struct scene *s, int out, char address[64])
+bool proc_read_address(struct scene *s, int out, char address[64])
 {
 	static const char head[] = "listening on http://";
 	char line[256] = "";
@@ -196,22 +214,31 @@ void proc_read_address(struct scene *s, int out, char address[64])
 
 	while (n < sizeof line - 1 && !strchr(line, '\n')) {
 		expect(s, poll(&p, 1, PROC_PATIENCE_MS) == 1);
-		expect(s, read(out, line + n, 1) == 1);
+		if (read(out, line + n, 1) != 1)
+			return false;
 		line[++n] = '\0';
 	}
 	expect(s, strncmp(line, head, sizeof head - 1) == 0 && n > sizeof head && n - sizeof head < 64);
 	line[n - 1] = '\0';
 	memcpy(address, line + sizeof head - 1, n - sizeof head + 1);
+	return true;
+}
+
+struct proc program_start_heard(struct scene *s, const char *name, const char *program, const char *flags, int *out)
+{
+	struct proc p = proc_fork(s, name, out);
+
+	if (p.pid == 0)
+		become(s, program, flags);
+	return p;
 }
 
 static struct proc listener_start(struct scene *s, const char *name, const char *program, const char *flags, char address[64])
 {
 	int out;
-	struct proc p = proc_fork(s, name, &out);
+	struct proc p = program_start_heard(s, name, program, flags, &out);
 
-	if (p.pid == 0)
-		become(s, program, flags);
-	proc_read_address(s, out, address);
+	expect(s, proc_read_address(s, out, address));
 	return p;
 }
 
@@ -227,11 +254,7 @@ struct proc target_start(struct scene *s) { return listener_start(s, "target", "
 
 struct proc program_start(struct scene *s, const char *name, const char *program, const char *flags)
 {
-	struct proc p = proc_fork(s, name, NULL);
-
-	if (p.pid == 0)
-		become(s, program, flags);
-	return p;
+	return program_start_heard(s, name, program, flags, NULL);
 }
 
 struct proc agent_start_at(struct scene *s, const char *address, const char *name, const char *flags)
@@ -267,7 +290,7 @@ void proc_kill(struct proc *p)
 
 bool proc_ended(struct proc *p)
 {
-	if (p->pid && waitpid(p->pid, NULL, WNOHANG) == p->pid)
+	if (p->pid && waitpid(p->pid, &p->status, WNOHANG) == p->pid)
 		p->pid = 0;
 	return p->pid == 0;
 }
@@ -275,16 +298,12 @@ bool proc_ended(struct proc *p)
 int proc_wait(struct scene *s, struct proc *p)
 {
 	int64_t until = clock_ms() + PROC_PATIENCE_MS;
-	int status = 0;
-	pid_t ended;
 
-	while ((ended = waitpid(p->pid, &status, WNOHANG)) == 0) {
+	while (!proc_ended(p)) {
 		expect(s, clock_ms() < until);
 		nap();
 	}
-	expect(s, ended == p->pid);
-	p->pid = 0;
-	return status;
+	return p->status;
 }
 
 bool log_says(struct scene *s, const char *name, const char *text)

@@ -19,17 +19,21 @@ struct scene {
 	int status;                                                /* the last answer: 0, there was none */
 	struct buf head, body;
 	struct json json;                                          /* the body where it is JSON, else null */
+	const void *arg;                                           /* the case's */
 };
-struct proc { pid_t pid; char name[32]; };
+struct proc { pid_t pid; char name[32]; int status; };                 /* pid 0: it has ended; status: waitpid's */
 
 /* A case for cmocka's table: PROC_CASE(play) where play is void play(struct scene *). */
-struct proc_case { void (*play)(struct scene *); };
+struct proc_case { void (*play)(struct scene *); const void *arg; };
 void proc_play(void **state);
-#define PROC_CASE(f) { #f, proc_play, NULL, NULL, &(struct proc_case){ f } }
+#define PROC_CASE(f) { #f, proc_play, NULL, NULL, &(struct proc_case){ f, NULL } }
+bool proc_scene(const struct proc_case *, char dir[512]);              /* the same outside cmocka; false: it failed, and dir is kept (empty: there was none) */
+void dir_remove(const char *dir);
 
 /* What a scene expects; when it is not so, the scene has failed here. */
 #define expect(s, cond) ((cond) ? (void)0 : scene_fail(s, __FILE__, __LINE__, #cond))
-void scene_fail(struct scene *, const char *file, int line, const char *what);
+UTIL_NORETURN void scene_fail(struct scene *, const char *file, int line, const char *what);
+UTIL_NORETURN void scene_end(struct scene *);                          /* it has been played, before its end */
 
 /* Processes. flags: words parted by blanks, or "". Started ones have said that they listen. */
 struct proc server_start(struct scene *, const char *flags);           /* on commands.db */
@@ -37,9 +41,10 @@ struct proc target_start(struct scene *);
 struct proc agent_start(struct scene *, const char *name, const char *flags);  /* journal NAME.db, log NAME.log; polls s->server */
 struct proc agent_start_at(struct scene *, const char *address, const char *name, const char *flags);
 struct proc program_start(struct scene *, const char *name, const char *program, const char *flags);   /* any other; no line is awaited */
+struct proc program_start_heard(struct scene *, const char *name, const char *program, const char *flags, int *out);   /* its stdout is the pipe *out */
 int program_run(struct scene *, const char *program, const char *flags);       /* to its end; its exit status. out.log holds what the last one printed */
 struct proc proc_fork(struct scene *, const char *name, int *out);     /* pid 0: in the child, with stderr in NAME.log, and stdout too, or in the pipe *out */
-void proc_read_address(struct scene *, int out, char address[64]);     /* from the line "listening on http://ADDRESS" */
+bool proc_read_address(struct scene *, int out, char address[64]);     /* from the line "listening on http://ADDRESS"; false: it ended without one */
 void proc_kill(struct proc *);                                         /* SIGKILL, reaped */
 void proc_signal(struct proc *, int signo);
 int proc_wait(struct scene *, struct proc *);                          /* waits for its end: waitpid's status */
