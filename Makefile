@@ -83,6 +83,17 @@ sim: build/sim
 	build/sim --seed=$(SEED) --runs=$(RUNS)
 
 # The protocol as a model (spin).
+# Any bytes into each parser: make fuzz SECONDS=600 FUZZ=json
+SECONDS = 10
+FUZZ =
+fuzz:
+	sh t/fuzz.sh $(SECONDS) $(FUZZ)
+
+# Deliberate faults in the sources, each of which must make a test fail.
+MUTANTS =
+mutants:
+	sh t/mutants.sh $(MUTANTS)
+
 model:
 	sh t/model/run.sh
 

@@ -1,5 +1,5 @@
 /* call_fuzz: the agent's client against any bytes. The first byte picks cut, link, close and how the pieces lie; the rest is what the server says. The call must
- * end once, by its deadline at the latest, within its caps, and the same way however the bytes are cut. With fakeworld.c; -DFUZZ_MAIN: reads the files it is given. */
+ * end once, by its deadline at the latest, within its caps, and the same way however the bytes are cut. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,26 +116,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_free(&cut.body);
 	return 0;
 }
-
-#ifdef FUZZ_MAIN
-static void run(FILE *in)
-{
-	static char text[1 << 16];
-	LLVMFuzzerTestOneInput((const uint8_t *)text, fread(text, 1, sizeof text, in));
-}
-
-int main(int argc, char **argv)
-{
-	if (argc < 2)
-		run(stdin);
-	for (int i = 1; i < argc; i++) {
-		FILE *in = fopen(argv[i], "rb");
-		if (!in)
-			return perror(argv[i]), 1;
-		run(in);
-		if (fclose(in))
-			return perror(argv[i]), 1;
-	}
-	return 0;
-}
-#endif

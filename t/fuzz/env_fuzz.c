@@ -1,5 +1,5 @@
 /* env_fuzz: any bytes into the reader of .env. A refused text must have a reason with its line; an accepted pair, written again in double quotes, must
- * read back as the same pair. With FUZZ_MAIN: replays the files named, or stdin. */
+ * read back as the same pair. */
 #include "../../conf.h"
 #include <stdio.h>
 #include <string.h>
@@ -60,33 +60,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_free(&err);
 	return 0;
 }
-
-#ifdef FUZZ_MAIN
-static void replay(FILE *f)
-{
-	struct buf text = {0};
-	size_t n;
-
-	while ((n = fread(buf_room(&text, 4096), 1, 4096, f)) > 0)
-		text.len += n;
-	must(!ferror(f));
-	LLVMFuzzerTestOneInput((const uint8_t *)text.data, text.len);
-	buf_free(&text);
-}
-
-int main(int argc, char **argv)
-{
-	if (argc < 2)
-		replay(stdin);
-	for (int i = 1; i < argc; i++) {
-		FILE *f = fopen(argv[i], "rb");
-		if (!f) {
-			perror(argv[i]);
-			return 2;
-		}
-		replay(f);
-		must(fclose(f) == 0);
-	}
-	return 0;
-}
-#endif

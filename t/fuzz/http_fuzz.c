@@ -1,5 +1,5 @@
 /* http_fuzz: the first byte picks a request, a response or a chunked body, the second where it is cut; the rest is the message. Cut in two it must mean
- * what it means whole. Built for libFuzzer, or with -DFUZZ_MAIN as a program that reads the files it is given (or standard input). */
+ * what it means whole. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,26 +105,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_head(data[0] % 3 == 0, p, n, cut);
 	return 0;
 }
-
-#ifdef FUZZ_MAIN
-static void run(FILE *in)
-{
-	static char text[1 << 20];
-	LLVMFuzzerTestOneInput((const uint8_t *)text, fread(text, 1, sizeof text, in));
-}
-
-int main(int argc, char **argv)
-{
-	if (argc < 2)
-		run(stdin);
-	for (int i = 1; i < argc; i++) {
-		FILE *in = fopen(argv[i], "rb");
-		if (!in)
-			return perror(argv[i]), 1;
-		run(in);
-		if (fclose(in))
-			return perror(argv[i]), 1;
-	}
-	return 0;
-}
-#endif

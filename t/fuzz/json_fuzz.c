@@ -1,5 +1,5 @@
 /* json_fuzz: any bytes into json_read. A refused text must have a place and a reason. An accepted one is walked to the last value, each value
- * must be a text of its own, and written again it must read back as the same structure. With FUZZ_MAIN: replays the files named, or stdin. */
+ * must be a text of its own, and written again it must read back as the same structure. */
 #include "../../json.h"
 #include <stdio.h>
 #include <string.h>
@@ -132,34 +132,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_free(&out);
 	return 0;
 }
-
-#ifdef FUZZ_MAIN
-enum { PIECE = 4096 };
-
-static void replay(FILE *f)
-{
-	struct buf text = { 0 };
-	size_t n;
-	while ((n = fread(buf_room(&text, PIECE), 1, PIECE, f)) > 0)
-		text.len += n;
-	must(!ferror(f));
-	LLVMFuzzerTestOneInput((const uint8_t *)text.data, text.len);
-	buf_free(&text);
-}
-
-int main(int argc, char **argv)
-{
-	if (argc < 2)
-		replay(stdin);
-	for (int i = 1; i < argc; i++) {
-		FILE *f = fopen(argv[i], "rb");
-		if (!f) {
-			perror(argv[i]);
-			return 2;
-		}
-		replay(f);
-		must(fclose(f) == 0);
-	}
-	return 0;
-}
-#endif

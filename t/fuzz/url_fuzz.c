@@ -1,5 +1,5 @@
 /* url_fuzz: the first byte picks a URL, a reference against a URL (the two lines of the rest), or a query. What was read and written is read as the same
- * again. Built for libFuzzer, or with -DFUZZ_MAIN as a program that reads the files it is given (or standard input). */
+ * again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,26 +93,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(p);
 	return 0;
 }
-
-#ifdef FUZZ_MAIN
-static void run(FILE *in)
-{
-	static char text[1 << 20];
-	LLVMFuzzerTestOneInput((const uint8_t *)text, fread(text, 1, sizeof text, in));
-}
-
-int main(int argc, char **argv)
-{
-	if (argc < 2)
-		run(stdin);
-	for (int i = 1; i < argc; i++) {
-		FILE *in = fopen(argv[i], "rb");
-		if (!in)
-			return perror(argv[i]), 1;
-		run(in);
-		if (fclose(in))
-			return perror(argv[i]), 1;
-	}
-	return 0;
-}
-#endif
