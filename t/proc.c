@@ -574,6 +574,16 @@ bool harmed(struct scene *s, int n)
 	return file_there(path);
 }
 
+void await_harm(struct scene *s, int n)
+{
+	int64_t until = clock_ms() + PROC_PATIENCE_MS;
+
+	while (!harmed(s, n)) {
+		expect(s, clock_ms() < until);
+		nap();
+	}
+}
+
 void release_held(struct scene *s)
 {
 	int fd = open("go", O_WRONLY | O_CREAT, 0600);
@@ -588,11 +598,14 @@ static bool meant(const struct rule *r, const struct buf *request)
 }
 
 /* The server's answer, or false: none, or the client went away meanwhile; then the server is left at once, as the client would have. */
-static bool fetch(struct scene *s, int client, const struct buf *request, struct buf *reply)
+static bool fetch(struct scene *s, int client, const struct buf *request, struct buf *reply, const struct rule *mark)
 {
 	struct pollfd p[2] = { { client, POLLIN, 0 }, { dial(s->server), POLLIN, 0 } };
-	bool good = p[1].fd >= 0 && send_all(p[1].fd, request->data, request->len) && poll(p, 2, ORPHAN_SECONDS * 1000) > 0 && p[1].revents
-		&& read_message(p[1].fd, reply) > 0;
+	bool good = p[1].fd >= 0 && send_all(p[1].fd, request->data, request->len);
+
+	if (good && mark)
+		take_turn(mark);
+	good = good && poll(p, 2, ORPHAN_SECONDS * 1000) > 0 && p[1].revents && read_message(p[1].fd, reply) > 0;
 
 	if (p[1].fd >= 0)
 		close(p[1].fd);
@@ -607,9 +620,9 @@ static void carry(struct scene *s, const struct rule *r, int client)
 		bool mine = meant(r, &request);
 		if (mine && r->harm == LOSE_REQUEST && take_turn(r))
 			break;
-		if (!fetch(s, client, &request, &reply))
+		if (!fetch(s, client, &request, &reply, mine && r->harm == MARK ? r : NULL))
 			break;
-		if (mine && r->harm == SEND_TWICE && take_turn(r) && !fetch(s, client, &request, &reply))
+		if (mine && r->harm == SEND_TWICE && take_turn(r) && !fetch(s, client, &request, &reply, NULL))
 			break;
 		mine = mine && atoi(reply.data + 9) == r->status;
 		if (mine && r->harm == LOSE_REPLY && take_turn(r))

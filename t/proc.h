@@ -75,10 +75,11 @@ void await_all_ended(struct scene *);                                  /* nothin
 void expect_audit(struct scene *, const char *journals);               /* server --audit says PROVEN; the server may run */
 
 /* A proxy before the server that does harm to the first `times` exchanges whose request begins with `request` and holds `text` (or NULL), and, when the reply
- * counts (LOSE_REPLY, HOLD_REPLY), whose reply has `status`. A reply is held until release_held. */
-enum harm { LOSE_REQUEST, LOSE_REPLY, HOLD_REPLY, SEND_TWICE };
+ * counts (LOSE_REPLY, HOLD_REPLY), whose reply has `status`. A reply is held until release_held. MARK does none: it tells that the request has been sent on. */
+enum harm { LOSE_REQUEST, LOSE_REPLY, HOLD_REPLY, SEND_TWICE, MARK };
 struct rule { enum harm harm; const char *request, *text; int status, times; };
 struct proc proxy_start(struct scene *, const struct rule *, char address[64]);
 bool harmed(struct scene *, int n);                                    /* the n-th harm has been done (from 1) */
+void await_harm(struct scene *, int n);
 void release_held(struct scene *);
 #endif

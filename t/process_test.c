@@ -319,6 +319,159 @@ static void gives_up_a_command_that_kills_every_agent(struct scene *s)
 	expect(s, ran(s, "poison") == 3);
 }
 
+/* Crash windows: the agent, in the order of an attempt's life. */
+
+static void begins_once_what_an_agent_died_with_before_it_began(struct scene *s)
+{
+	char id[ID_TEXT], proxy[64];
+	struct proc agent;
+
+	target_start(s);
+	server_start(s, "");
+	proxy_start(s, &(struct rule){ HOLD_REPLY, "GET /api/commands/next", NULL, 200, 1 }, proxy);
+	create_get(s, id, "/hit/k", false);
+	agent = agent_start_at(s, proxy, "a", "");
+	await_harm(s, 1);
+	proc_kill(&agent);
+	expect(s, is(s, id, "status", "RUNNING") && ran(s, "k") == 0);
+	agent_start(s, "a", "");
+	await(s, id, "status", "COMPLETED");
+	expect(s, body_is(s, "attempt", "1") && ran(s, "k") == 1 && events_say(s, id, "REDELIVERED"));
+	expect_audit(s, "a.db");
+}
+
+/* The effect is over, its answer lies at the agent's socket, and nothing of it is written. */
+static void asks_a_person_when_an_agent_died_before_it_wrote_the_end(struct scene *s)
+{
+	char once[ID_TEXT], again[ID_TEXT];
+	struct proc agent;
+
+	target_start(s);
+	server_start(s, "");
+	agent = agent_start(s, "a", "--slots=2");
+	create_get(s, once, "/hold/once", false);
+	create_get(s, again, "/hold/again", true);
+	await_ran(s, "once", 1);
+	await_ran(s, "again", 1);
+	proc_signal(&agent, SIGSTOP);
+	release(s, "once");
+	release(s, "again");
+	proc_kill(&agent);
+	agent_start(s, "a", "");
+	await(s, once, "failureCode", "OUTCOME_UNKNOWN");
+	await_ran(s, "again", 2);
+	release(s, "again");
+	await(s, again, "status", "COMPLETED");
+	expect(s, body_is(s, "attempt", "2") && is(s, once, "needsReview", "true") && ran(s, "once") == 1);
+	expect_audit(s, "a.db");
+}
+
+static void reports_what_an_agent_had_finished_before_it_died(struct scene *s)
+{
+	char id[ID_TEXT], proxy[64];
+	struct proc agent;
+
+	target_start(s);
+	server_start(s, "");
+	proxy_start(s, &(struct rule){ LOSE_REQUEST, "PATCH ", "\"COMPLETED\"", 0, 99 }, proxy);
+	create_get(s, id, "/hit/k", false);
+	agent = agent_start_at(s, proxy, "a", "");
+	await_harm(s, 1);
+	proc_kill(&agent);
+	expect(s, is(s, id, "status", "RUNNING"));
+	agent_start(s, "a", "");
+	await(s, id, "status", "COMPLETED");
+	expect(s, body_is(s, "attempt", "1") && ran(s, "k") == 1);
+	expect_audit(s, "a.db");
+}
+
+/* Crash windows: the server. Stopped, it has not yet read what is sent to it (MARK): killed before the commit. Its reply on its way (HOLD_REPLY): killed after it. */
+
+static void crash(struct scene *s, struct proc *server)
+{
+	await_harm(s, 1);
+	proc_kill(server);
+	*server = server_start(s, "");
+	release_held(s);
+}
+
+static void create_around_a_crash(struct scene *s, enum harm harm)
+{
+	char id[ID_TEXT], proxy[64];
+	struct proc server, client;
+	struct json v;
+
+	target_start(s);
+	server = server_start(s, "");
+	proxy_start(s, &(struct rule){ harm, "POST /api/commands", NULL, 201, 1 }, proxy);
+	if (harm == MARK)
+		proc_signal(&server, SIGSTOP);
+	client = proc_fork(s, "client", NULL);
+	if (client.pid == 0) {
+		strcpy(s->server, proxy);
+		post_with_key(s, "order-1", "/hit/k");
+		_exit(s->status == (harm == MARK ? 0 : 201) ? 0 : 1);
+	}
+	crash(s, &server);
+	expect(s, proc_wait(s, &client) == 0);
+	ask_server(s, "GET", "/api/commands", NULL);
+	expect(s, body_has(s, "\"items\":[]") == (harm == MARK));
+	post_with_key(s, "order-1", "/hit/k");
+	expect(s, s->status == (harm == MARK ? 201 : 200) && json_find(&s->json, "id", &v));
+	snprintf(id, sizeof id, "%.*s", ID_TEXT - 1, v.text + 1);
+	agent_start(s, "a", "");
+	await(s, id, "status", "COMPLETED");
+	expect(s, ran(s, "k") == 1);
+}
+
+static void hand_out_around_a_crash(struct scene *s, enum harm harm)
+{
+	char id[ID_TEXT], proxy[64];
+	struct proc server;
+
+	target_start(s);
+	server = server_start(s, "");
+	create_get(s, id, "/hit/k", false);
+	proxy_start(s, &(struct rule){ harm, "GET /api/commands/next", NULL, 200, 1 }, proxy);
+	if (harm == MARK)
+		proc_signal(&server, SIGSTOP);
+	agent_start_at(s, proxy, "a", "");
+	crash(s, &server);
+	await(s, id, "status", "COMPLETED");
+	expect(s, body_is(s, "attempt", "1") && ran(s, "k") == 1);
+	expect_audit(s, "a.db");
+}
+
+static void report_around_a_crash(struct scene *s, enum harm harm)
+{
+	char id[ID_TEXT], after[ID_TEXT], proxy[64];
+	struct proc server;
+
+	target_start(s);
+	server = server_start(s, "");
+	proxy_start(s, &(struct rule){ harm, "PATCH ", "\"COMPLETED\"", 200, 1 }, proxy);
+	agent_start_at(s, proxy, "a", "");
+	create_get(s, id, "/hold/k", false);
+	await_ran(s, "k", 1);
+	if (harm == MARK)
+		proc_signal(&server, SIGSTOP);
+	release(s, "k");
+	crash(s, &server);
+	expect(s, harm == MARK || is(s, id, "status", "COMPLETED"));
+	await(s, id, "status", "COMPLETED");
+	create(s, after, "DELAY", "{\"ms\":0}", false);
+	await(s, after, "status", "COMPLETED");
+	expect(s, is(s, id, "attempt", "1") && ran(s, "k") == 1);
+	expect_audit(s, "a.db");
+}
+
+static void knows_no_command_whose_commit_it_did_not_live_to_see(struct scene *s) { create_around_a_crash(s, MARK); }
+static void knows_a_command_that_it_died_over_acknowledging(struct scene *s) { create_around_a_crash(s, HOLD_REPLY); }
+static void hands_out_once_what_it_died_over_handing_out(struct scene *s) { hand_out_around_a_crash(s, MARK); }
+static void lets_run_once_what_it_handed_out_before_it_died(struct scene *s) { hand_out_around_a_crash(s, HOLD_REPLY); }
+static void hears_again_the_report_that_it_died_over(struct scene *s) { report_around_a_crash(s, MARK); }
+static void keeps_the_report_that_it_died_over_answering(struct scene *s) { report_around_a_crash(s, HOLD_REPLY); }
+
 /* Leases. */
 
 static void ends_the_claim_of_an_agent_that_never_comes_back(struct scene *s)
@@ -586,6 +739,15 @@ int main(void)
 		PROC_CASE(asks_a_person_when_an_agent_died_in_the_middle),
 		PROC_CASE(kills_itself_when_told_to),
 		PROC_CASE(gives_up_a_command_that_kills_every_agent),
+		PROC_CASE(begins_once_what_an_agent_died_with_before_it_began),
+		PROC_CASE(asks_a_person_when_an_agent_died_before_it_wrote_the_end),
+		PROC_CASE(reports_what_an_agent_had_finished_before_it_died),
+		PROC_CASE(knows_no_command_whose_commit_it_did_not_live_to_see),
+		PROC_CASE(knows_a_command_that_it_died_over_acknowledging),
+		PROC_CASE(hands_out_once_what_it_died_over_handing_out),
+		PROC_CASE(lets_run_once_what_it_handed_out_before_it_died),
+		PROC_CASE(hears_again_the_report_that_it_died_over),
+		PROC_CASE(keeps_the_report_that_it_died_over_answering),
 		PROC_CASE(ends_the_claim_of_an_agent_that_never_comes_back),
 		PROC_CASE(lets_a_late_report_settle_what_was_lost),
 		PROC_CASE(refuses_the_report_of_an_older_attempt),
