@@ -4,11 +4,11 @@
 set -u
 here=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d) || exit 1
-server_pid= agent_pid= target_pid=
+server_pid= agent_pid= target_pid= secure_pid=
 end() {
 	status=$?
 	trap - EXIT INT TERM
-	for pid in $agent_pid $server_pid $target_pid; do kill -9 "$pid" 2>/dev/null; done
+	for pid in $agent_pid $server_pid $target_pid $secure_pid; do kill -9 "$pid" 2>/dev/null; done
 	wait 2>/dev/null
 	if [ $status -eq 0 ]; then rm -rf "$work"; else echo "(what the programs said is in $work)"; fi
 	exit $status
@@ -41,8 +41,22 @@ start_server() {
 	url=$(sed -n 's/^listening on //p' server.out) address=${url#http://}
 }
 start_agent() {
-	"$here/agent" --server-url="$url" --agent-id=worker --slots=4 --poll-interval-ms=500 --journal-path=agent.db >>agent.log 2>&1 &
+	"$here/agent" --server-url="$url" --agent-id=worker --slots=4 --poll-interval-ms=500 --journal-path=agent.db ${secure:+--tls-ca-file=ca.pem} >>agent.log 2>&1 &
 	agent_pid=$!
+}
+# A target over https, with a certificate for localhost from a CA of the demo's own making. Sets secure where that can be had: https built in, openssl here.
+start_secure() {
+	secure=
+	grep -q WITH_TLS "$here/build/cflags" || { note "(https is not built in here)"; return; }
+	printf 'subjectAltName=DNS:localhost\n' >ext
+	printf 'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"secure":true}' >data
+	{ openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=demo-ca -keyout ca.key -out ca.pem -addext basicConstraints=critical,CA:TRUE &&
+		openssl req -newkey rsa:2048 -nodes -subj /CN=demo -keyout key.pem -out req.pem &&
+		openssl x509 -req -in req.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out cert.pem; } >openssl.log 2>&1 || { note "(no openssl here that makes certificates)"; return; }
+	openssl s_server -accept 127.0.0.1:0 -cert cert.pem -key key.pem -HTTP >secure.out 2>&1 </dev/null &
+	secure_pid=$!
+	until_true "the https target listens" grep -q '^ACCEPT ' secure.out
+	secure=https://localhost:$(sed -n 's/^ACCEPT .*:\([0-9]*\)$/\1/p' secure.out | head -n 1)
 }
 # The shell's own word on who was killed is kept out of the story.
 shoot() { kill -9 "$1"; wait "$1" 2>/dev/null; }
@@ -67,6 +81,7 @@ say "onlyonce: commands that survive any crash, and run twice only if you said t
 target_pid=$!
 until_true "the target listens" listening target.out
 target=$(sed -n 's/^listening on //p' target.out)
+start_secure
 start_server
 start_agent
 note "a server at $url (SQLite, lease 1.5 s), one agent with four slots (its own journal),"
@@ -78,6 +93,13 @@ get_slow plain false 0
 until_true "both are done" is delay COMPLETED
 until_true "both are done" is plain COMPLETED
 note "DELAY and HTTP_GET_JSON: both COMPLETED; the target answered $(look plain | grep -o '"body":{[^}]*}')"
+if [ -n "$secure" ]; then
+	create https false HTTP_GET_JSON "{\"url\":\"$secure/data\"}"
+	create https-other-name false HTTP_GET_JSON "{\"url\":\"https://127.0.0.1:${secure##*:}/data\"}"
+	until_true "the https target was read" is https COMPLETED
+	until_true "the other one is refused" is https-other-name FAILED
+	note "over https, with a CA of its own: COMPLETED, $(look https | grep -o '"body":{[^}]*}'); under a name that its certificate does not hold: FAILED"
+fi
 
 say "2. kill -9 the agent in the middle of two commands"
 get_slow charge-card false 1500
@@ -116,22 +138,23 @@ until_true "nothing is left to do" ended
 
 say "What happened"
 good=yes
-printf '  %s%-12s  %-10s  %-8s  %-10s  %s%s\n' "$bold" command idempotent executed status why "$plain"
+printf '  %s%-16s  %-10s  %-8s  %-10s  %s%s\n' "$bold" command idempotent executed status why "$plain"
 while read -r name idempotent type id; do
 	c=$(look "$name")
 	status=$(printf '%s' "$c" | text status)
 	why=$(printf '%s' "$c" | text failureCode)
-	if [ "$type" = DELAY ]; then times=-; else times=$(ran "$name"); fi
-	case $why in
-	"") why= ;;
-	*) why="$why, needs review: $(printf '%s' "$c" | sed 's/.*"error":"\([^"]*\)","failureCode".*/\1/')" ;;
+	case $name in delay | https*) times=- ;; *) times=$(ran "$name") ;; esac
+	error=$(printf '%s' "$c" | sed -n 's/.*"error":"\([^"]*\)","failureCode".*/\1/p')
+	case $c in
+	*'"needsReview":true'*) why="$why, needs review: $error" ;;
+	*) why="$why${why:+: }$error" ;;
 	esac
 	[ "$times" != 2 ] || why="run again after the crash, which its owner allowed"
 	mark=
 	if [ -z "$status" ]; then mark=' LOST' good=no; fi
 	if [ "$idempotent" = false ] && [ "$times" != - ] && [ "$times" -gt 1 ]; then mark=' TWICE' good=no; fi
 	if [ "$status" = COMPLETED ] && [ "$times" = 0 ]; then mark=' NEVER RUN' good=no; fi
-	printf '  %-12s  %-10s  %-8s  %-10s  %s%s\n' "$name" "$idempotent" "$times" "$status" "$why" "$mark"
+	printf '  %-16s  %-10s  %-8s  %-10s  %s%s\n' "$name" "$idempotent" "$times" "$status" "$why" "$mark"
 done <commands
 
 say "The records of both sides, held against each other (server --audit)"
