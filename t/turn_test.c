@@ -1,0 +1,271 @@
+/* turn: the server's turn, whole and in one process: 64 connections in memory, a real database, every sync of its log seen.
+ * What is asked is G1 and group commit: no answer leaves before its sync, who is ready together shares one, and nobody spoils his neighbour. */
+#include "dbfix.h"
+#include "fakeworld.h"
+#include "../api.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define CLIENTS 64
+#define CREATE "{\"type\":\"DELAY\",\"payload\":{\"ms\":0},\"isIdempotent\":true}"
+
+struct client { int fd, status; struct buf in; char id[ID_TEXT]; };
+
+struct bench {
+	struct fix *fix;                                           /* the directory and the disk */
+	struct fakeworld *world;
+	struct env env;
+	struct loop *loop;
+	struct api *api;
+	struct client clients[CLIENTS];
+	int early;                                                 /* answers that were there before their sync */
+};
+
+static void no_log(void *world, const char *line)
+{
+	(void)world;
+	(void)line;
+}
+
+/* What has come in of an answer. */
+static void take(struct bench *b, struct client *c)
+{
+	char piece[4096];
+	ssize_t n;
+
+	if (c->fd < 0)
+		return;
+	while ((n = b->env.recv(b->env.world, c->fd, piece, sizeof piece)) > 0)
+		buf_add(&c->in, piece, (size_t)n);
+}
+
+/* The turn's writes and its sync are about to happen: nobody may have an answer yet. Copying the log into the database comes after the answers. */
+static void at_act(void *arg, const struct faultvfs_event *e)
+{
+	struct bench *b = arg;
+
+	for (int i = 0; e->is_log && i < CLIENTS; i++) {
+		take(b, &b->clients[i]);
+		b->early += b->clients[i].in.len > 0;
+	}
+}
+
+static int setup(void **state)
+{
+	struct bench *b = mem_new(sizeof *b);
+	struct api_settings set = { .lease_ms = 30000, .max_attempts = 5 };
+	struct sockaddr_storage a;
+	struct store *store;
+	socklen_t len;
+	void *fix;
+
+	must(fix_enter(&fix) == 0);
+	b->fix = fix;
+	fix_disk(b->fix);
+	b->world = fakeworld_new(3);
+	fakeworld_env(b->world, &b->env);
+	b->env.vfs = b->fix->env.vfs;
+	b->env.log = no_log;
+	b->loop = loop_new(&b->env);
+	store = store_open(&b->env, b->fix->path, &b->fix->err);
+	must(store);
+	b->api = api_new(b->loop, &b->env, store, &set);
+	fakeworld_address(0, &a, &len);
+	must(api_listen(b->api, (struct sockaddr *)&a, len, &a, &len));
+	for (int i = 0; i < CLIENTS; i++)
+		must((b->clients[i].fd = fakeworld_connect(b->world, fakeworld_port(&a))) >= 0);
+	for (int i = 0; i < 4; i++)
+		loop_turn(b->loop, 0);
+	must(api_connections(b->api) == CLIENTS);
+	*state = b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bench *b = *state;
+	void *fix = b->fix;
+
+	api_free(b->api);
+	loop_free(b->loop);
+	fakeworld_free(b->world);
+	for (int i = 0; i < CLIENTS; i++)
+		buf_free(&b->clients[i].in);
+	fix_leave(&fix);
+	free(b);
+	return 0;
+}
+
+static void say(struct bench *b, int i, const char *method, const char *path, const char *body)
+{
+	struct client *c = &b->clients[i];
+	struct buf out = {0};
+
+	buf_clear(&c->in);
+	c->status = 0;
+	buf_fmt(&out, "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", method, path, strlen(body), body);
+	assert_int_equal(b->env.send(b->env.world, c->fd, out.data, out.len), out.len);
+	buf_free(&out);
+}
+
+/* One turn; then every client reads its answer. How many have one. */
+static int turn(struct bench *b)
+{
+	int answers = 0;
+
+	loop_turn(b->loop, 0);
+	for (int i = 0; i < CLIENTS; i++) {
+		struct client *c = &b->clients[i];
+		const char *id;
+
+		take(b, c);
+		if (c->in.len == 0 || c->status)
+			continue;
+		c->status = atoi(c->in.data + 9);
+		id = strstr(c->in.data, "\"id\":\"");
+		snprintf(c->id, sizeof c->id, "%.36s", id ? id + 6 : "");
+		answers++;
+	}
+	return answers;
+}
+
+static void say_step(struct bench *b, int i, int step)
+{
+	struct buf path = {0}, body = {0};
+
+	buf_str(&body, "");
+	if (step == 0) {
+		say(b, i, "POST", "/api/commands", CREATE);
+	} else if (step == 1) {
+		buf_fmt(&path, "/api/commands/next?agentId=w%d", i);
+		say(b, i, "GET", path.data, "");
+	} else {
+		buf_fmt(&path, "/api/commands/%s", b->clients[i].id);
+		buf_fmt(&body, "{\"agentId\":\"w%d\",\"attempt\":1,\"status\":\"COMPLETED\",\"result\":{\"ok\":true}}", i);
+		say(b, i, "PATCH", path.data, body.data);
+	}
+	buf_free(&path);
+	buf_free(&body);
+}
+
+/* The first n clients say their step; all are answered within one turn, and the sync came between. */
+static void step_together(struct bench *b, int n, int step)
+{
+	static const int status[] = { 201, 200, 200 };
+	long syncs = faultvfs_syncs(b->fix->disk);
+
+	for (int i = 0; i < n; i++)
+		say_step(b, i, step);
+	assert_int_equal(turn(b), n);
+	assert_int_equal(faultvfs_unsynced(b->fix->disk), 0);
+	assert_true(faultvfs_syncs(b->fix->disk) > syncs);
+	assert_int_equal(b->early, 0);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(b->clients[i].status, status[step]);
+}
+
+static void no_answer_leaves_before_its_sync(void **state)
+{
+	struct bench *b = *state;
+
+	faultvfs_watch(b->fix->disk, at_act, b);
+	for (int n = 1; n <= CLIENTS; n += 9)
+		for (int step = 0; step < 3; step++)
+			step_together(b, n, step);
+}
+
+static void who_is_ready_together_shares_a_sync(void **state)
+{
+	struct bench *b = *state;
+	long syncs = faultvfs_syncs(b->fix->disk), changes = 0;
+
+	for (int round = 0; round < 20; round++) {
+		for (int step = 0; step < 3; step++) {
+			step_together(b, CLIENTS, step);
+			changes += CLIENTS;
+		}
+	}
+	syncs = faultvfs_syncs(b->fix->disk) - syncs;
+	print_message("%d at once: %ld acknowledged changes, %ld syncs, %.4f a change\n", CLIENTS, changes, syncs, (double)syncs / (double)changes);
+	assert_true(syncs * 50 < changes);
+}
+
+static void one_refused_request_spoils_no_neighbour(void **state)
+{
+	struct bench *b = *state;
+
+	for (int i = 0; i < CLIENTS; i++)
+		say(b, i, "POST", "/api/commands", i % 3 == 1 ? "{\"type\":\"NO\"}" : i % 3 == 2 ? "{" : CREATE);
+	assert_int_equal(turn(b), CLIENTS);
+	for (int i = 0; i < CLIENTS; i++)
+		assert_int_equal(b->clients[i].status, i % 3 == 1 ? 422 : i % 3 == 2 ? 400 : 201);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT count(*) FROM commands"), "22");
+}
+
+/* And what memory held of it is forgotten: the work is handed out and the agent written down when there is room again. */
+static void a_full_disk_refuses_the_whole_turn(void **state)
+{
+	struct bench *b = *state;
+	const char *poll = "/api/commands/next?agentId=a&journalId=j&bootId=1-00000000";
+
+	step_together(b, 1, 0);
+	faultvfs_fail_writes(b->fix->disk, 0, SQLITE_FULL, ENOSPC);
+	for (int i = 0; i < 4; i++)
+		say_step(b, i, 0);
+	say(b, 4, "GET", poll, "");
+	assert_int_equal(turn(b), 5);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(b->clients[i].status, 503);
+	faultvfs_fail_writes(b->fix->disk, -1, SQLITE_OK, 0);
+	say(b, 4, "GET", poll, "");
+	assert_int_equal(turn(b), 1);
+	assert_int_equal(b->clients[4].status, 200);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT count(*) FROM commands"), "1");
+	assert_string_equal(fix_ask(b->fix->path, "SELECT agent_id || journal_id FROM agents"), "aj");
+	say(b, 5, "GET", "/api/commands/next?agentId=b", "");
+	assert_int_equal(turn(b), 1);
+	assert_int_equal(b->clients[5].status, 204);
+}
+
+/* It says its request and is gone before the server hears of either. */
+static void say_and_go(struct bench *b, int i, const char *path)
+{
+	say(b, i, "GET", path, "");
+	b->env.close(b->env.world, b->clients[i].fd);
+	b->clients[i].fd = -1;
+}
+
+static void nothing_is_given_to_who_has_gone(void **state)
+{
+	struct bench *b = *state;
+	const char *poll = "/api/commands/next?agentId=a&journalId=j&bootId=1-00000000";
+
+	step_together(b, 1, 0);
+	say_and_go(b, 1, poll);
+	assert_int_equal(turn(b), 0);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT status FROM commands"), "PENDING");
+	say(b, 2, "GET", poll, "");
+	assert_int_equal(turn(b), 1);
+	say_and_go(b, 3, poll);
+	assert_int_equal(turn(b), 0);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT status || redelivered FROM commands"), "RUNNING0");
+	say(b, 4, "GET", poll, "");
+	assert_int_equal(turn(b), 1);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT status || redelivered FROM commands"), "RUNNING1");
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(no_answer_leaves_before_its_sync), CASE(who_is_ready_together_shares_a_sync), CASE(one_refused_request_spoils_no_neighbour),
+		CASE(a_full_disk_refuses_the_whole_turn), CASE(nothing_is_given_to_who_has_gone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
