@@ -27,7 +27,7 @@
 #define READ_MAX 16384                                         /* one recv */
 #define PIPELINE_MAX 4096                                      /* bytes taken in behind an unanswered request */
 #define LINGER_US 1000000
-#define LINGER_BYTES 65536
+#define LINGER_BYTES (8 * 1024 * 1024)
 #define ACCEPT_MAX 32                                          /* a turn; and so many connections over the cap are told why they are refused */
 #define ACCEPT_PAUSE_US 100000
 #define SPARE_FDS 64                                           /* left for databases, lookups and the like */

@@ -289,19 +289,21 @@ static int serve(struct env *env, const struct conf *conf, struct api_settings *
 	struct buf err = {0};
 	struct sockaddr_storage bound;
 	socklen_t bound_len = sizeof bound;
-	struct store *store = store_open(&n.env, conf_text(conf, "db-path"), &err);
+	struct store *store;
 
-	if (!store)
-		return over(false, &err);
+	/* Before the lock can be seen: --resume signals its holder, which may still be reading a large database. */
 	n.loop = loop_new(&n.env);
+	loop_signal(n.loop, SIGTERM, stop, &n);
+	loop_signal(n.loop, SIGINT, stop, &n);
+	loop_signal(n.loop, SIGHUP, resume, &n);
+	store = store_open(&n.env, conf_text(conf, "db-path"), &err);
+	if (!store)
+		return end(&n, over(false, &err));
 	n.api = api_new(n.loop, &n.env, store, set);
 	if (!api_listen(n.api, (const struct sockaddr *)addr, len, &bound, &bound_len)) {
 		buf_fmt(&err, "cannot listen on %s: %s", conf_text(conf, "listen"), strerror(errno));
 		return end(&n, over(false, &err));
 	}
-	loop_signal(n.loop, SIGTERM, stop, &n);
-	loop_signal(n.loop, SIGINT, stop, &n);
-	loop_signal(n.loop, SIGHUP, resume, &n);
 	if (api_paused(n.api))
 		env_log(&n.env, "paused", "this database came from a backup: nothing is handed out until server --resume; agents may report what they know");
 	if (!announce(&bound))
