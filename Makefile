@@ -167,7 +167,7 @@ t/crash_agent.o: agent.c $(HDR) build/cflags
 	$(CC) $(STD) $(CFLAGS) `cat build/cflags` -Denv_real=crash_env -c -o $@ agent.c
 t/db_normal.o: db.c $(HDR) build/cflags
 	sed 's/=FULL", "PRAGMA synchronous", "2"/=NORMAL", "PRAGMA synchronous", "1"/' db.c >build/db_normal.c
-	! cmp -s db.c build/db_normal.c
+	@! cmp -s db.c build/db_normal.c || { echo "db.c does not ask for synchronous=FULL"; exit 1; }
 	$(CC) $(STD) $(CFLAGS) `cat build/cflags` -I. -c -o $@ build/db_normal.c
 $(CRASH): $(DOORS) onlyonce.a
 build/crash_server: t/crash_server.o

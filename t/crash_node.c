@@ -25,7 +25,8 @@ struct crash {
 	struct env real;
 	long acts, die_at;
 	char loss[8];
-	uint64_t random;
+	unsigned long seed;
+	uint64_t random;                                           /* from seed */
 	struct undo *undos;
 	size_t count, room;
 };
@@ -228,9 +229,9 @@ static UTIL_NORETURN void die(struct crash *c, const char *doing, const char *wh
 {
 	size_t open = c->count;
 
-	fprintf(stderr, "crash: act %ld, %s %s: %s\n", c->acts, doing, what, c->loss);
+	fprintf(stderr, "crash %lu: act %ld, %s %s: %s\n", c->seed, c->acts, doing, what, c->loss);
 	if (open && strcmp(c->loss, "keep") != 0)
-		fprintf(stderr, "crash: an image without some of %lu unsynced acts\n", (unsigned long)open);
+		fprintf(stderr, "image %lu: without all or some of %lu unsynced acts\n", c->seed, (unsigned long)open);
 	if (strcmp(c->loss, "drop") == 0)
 		put_back_from(c, 0);
 	else if (strcmp(c->loss, "cut") == 0 && open)
@@ -316,11 +317,10 @@ static int connect_or_die(void *world, const struct sockaddr *addr, socklen_t le
 static void read_plan(struct crash *c)
 {
 	FILE *f = fopen("crash.plan", "r");
-	unsigned long seed;
 
-	want(f && fscanf(f, "%ld %7s %lu", &c->die_at, c->loss, &seed) == 3, "crash.plan");
+	want(f && fscanf(f, "%ld %7s %lu", &c->die_at, c->loss, &c->seed) == 3, "crash.plan");
 	fclose(f);
-	c->random = UINT64_C(88172645463325252) ^ ((uint64_t)seed * UINT64_C(2654435761));
+	c->random = UINT64_C(88172645463325252) ^ ((uint64_t)c->seed * UINT64_C(2654435761));
 	for (int i = 0; i < 8; i++)
 		(void)any(c, 2);
 }

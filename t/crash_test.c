@@ -4,7 +4,7 @@
  *   nothing acknowledged is lost; the target saw a non-idempotent command at most once, and once more for a RETRY; what was seen settled stays as it was;
  *   all is settled, or in review with a reason; what may be done twice is COMPLETED; server --audit says PROVEN.
  * The last cases put synchronous=NORMAL in place of FULL, and must find commands executed twice, and commands lost.
- * Without words: a selection. --all: every n with every loss. --all STORY: that one only. */
+ * Without words every n, each with one loss. --all: with every loss, several times, and a second death at every act of the life after. --all STORY: that one only. */
 #include "proc.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #define WORKERS 4
-#define POINTS_MAX 3000
-#define STEP 1
+#define POINTS_MAX 1000
+#define SEEDS 3
 #define BAD_MAX 3
 #define CUT 2                              /* of losses */
 #define LOG_BYTES 985L * 4120              /* just short of what db.c lets the log grow to */
@@ -36,8 +36,9 @@ struct story {
 	int retries;                                               /* executions allowed beyond one */
 	enum { SERVER_ONLY, ALWAYS, NEVER } completes;             /* nothing is in doubt, so that it must end COMPLETED: while the agent lives; whatever dies; not at all */
 };
-struct point { const struct story *story; const char *program; bool normal; int n, loss, out; };
-struct outcome { int died, image, twice, lost; };
+/* Dies at act n; and, when started again, at its act `again` (0: not again). */
+struct point { const struct story *story; const char *program; bool normal; int n, again, loss, seed, out; };
+struct outcome { int died, images, twice, lost; };
 
 struct tale {
 	struct scene *s;
@@ -64,6 +65,17 @@ static UTIL_NORETURN void tell(struct tale *t)
 	scene_end(t->s);
 }
 
+static int seed_now(const struct tale *t) { return 2 * t->at->seed + t->outcome.died; }
+
+/* The next start of the program under test is one that dies. */
+static void arm(struct tale *t)
+{
+	FILE *plan = fopen("crash.plan", "w");
+
+	expect(t->s, plan && fprintf(plan, "%d %s %d\n", t->outcome.died ? t->at->again : t->at->n, losses[t->at->loss], seed_now(t)) > 0 && fclose(plan) == 0);
+	t->armed = true;
+}
+
 static const char *program_now(struct tale *t, const char *program, char path[64])
 {
 	if (!under_test(t, program) || !t->armed)
@@ -77,15 +89,19 @@ static const char *program_now(struct tale *t, const char *program, char path[64
 static void mourn(struct tale *t, const char *program)
 {
 	const char *log = strcmp(program, "agent") == 0 ? "a" : program;
+	char crash[32], image[32];
 
-	if (!under_test(t, program) || t->outcome.died) {
+	snprintf(crash, sizeof crash, "crash %d:", seed_now(t));
+	snprintf(image, sizeof image, "image %d:", seed_now(t));
+	if (!under_test(t, program) || !log_says(t->s, log, crash)) {
 		if (t->at->normal)
 			tell(t);
 		scene_fail(t->s, __FILE__, __LINE__, "that no program ends but by the plan");
 	}
-	expect(t->s, log_says(t->s, log, "crash: act"));
-	t->outcome.died = 1;
-	t->outcome.image = log_says(t->s, log, "crash: an image");
+	t->outcome.images += log_says(t->s, log, image);
+	t->outcome.died++;
+	if (t->outcome.died == 1 && t->at->again)
+		arm(t);
 }
 
 static void start_server(struct tale *t)
@@ -222,16 +238,35 @@ static void post_get(struct tale *t, const char *path, const char *fields)
 	post(t, "HTTP_GET_JSON", payload, fields);
 }
 
-/* A command whose POST was not answered may be there all the same: then it is the only one. */
+static bool within(const struct json *v, const char *text)
+{
+	struct buf copy = {0};
+	bool found;
+
+	buf_add(&copy, v->text, v->len);
+	buf_char(&copy, '\0');
+	found = strstr(copy.data, text) != NULL;
+	buf_free(&copy);
+	return found;
+}
+
+/* A command whose POST was not answered may be there all the same: the only one that is no filler. */
 static bool find_id(struct tale *t)
 {
+	struct json items, item, id, key;
+	struct json_iter it;
+
 	if (t->id[0])
 		return true;
-	get(t, "/api/commands?limit=1");
-	if (!body_has(t->s, "\"attempt\"") || body_has(t->s, FILLER))
-		return false;
-	snprintf(t->id, sizeof t->id, "%.*s", ID_TEXT - 1, strstr(t->s->body.data, "\"id\":\"") + 6);
-	return true;
+	get(t, "/api/commands?limit=500");
+	expect(t->s, json_find(&t->s->json, "items", &items));
+	it = json_iter(&items);
+	while (json_next(&it, &key, &item)) {
+		expect(t->s, json_find(&item, "id", &id) && id.len == ID_TEXT + 1);
+		if (!within(&item, FILLER))
+			snprintf(t->id, sizeof t->id, "%.*s", ID_TEXT - 1, id.text + 1);
+	}
+	return t->id[0] != '\0';
 }
 
 static bool command_is(struct tale *t, const char *member, const char *text)
@@ -268,7 +303,7 @@ static void resolve(struct tale *t, const char *what, const char *body)
 static void from_nothing(struct tale *t)
 {
 	target_start(t->s);
-	t->armed = true;
+	arm(t);
 	start_server(t);
 	start_agent(t);
 }
@@ -283,7 +318,7 @@ static void from_plain_files(struct tale *t)
 static void from_files(struct tale *t)
 {
 	from_plain_files(t);
-	t->armed = true;
+	arm(t);
 }
 
 static void from_both(struct tale *t)
@@ -303,7 +338,7 @@ static void from_started(struct tale *t)
 	await_ran(t->s, "k", 1);
 	proc_kill(&t->agent);
 	proc_kill(&t->server);
-	t->armed = true;
+	arm(t);
 }
 
 /* The server went first: FINISHED is open. */
@@ -319,39 +354,71 @@ static void from_finished(struct tale *t)
 	while (program_run(t->s, "agent", "--log --journal-path=a.db") != 0 || !log_says(t->s, "out", "FINISHED"))
 		nap();
 	proc_kill(&t->agent);
-	t->armed = true;
+	arm(t);
 }
 
-/* The log is nearly as long as it is let grow: the next commits copy it into the file and begin it anew. */
-static void from_full_log(struct tale *t)
+/* The database is an older copy, made while the command ran; the journal knows its end. */
+static void from_backup(struct tale *t)
 {
-	struct buf payload = {0};
-	struct stat log;
-
 	target_start(t->s);
 	start_server(t);
-	buf_str(&payload, "{\"url\":\"" FILLER);
-	for (int i = 0; i < 6000; i++)
-		buf_char(&payload, 'x');
-	buf_str(&payload, "\"}");
-	while (stat("commands.db-wal", &log) == 0 && log.st_size < LOG_BYTES) {
-		char id[ID_TEXT], path[96];
-		create(t->s, id, "HTTP_GET_JSON", payload.data, false);
-		snprintf(path, sizeof path, "/api/commands/%s/cancel", id);
-		ask_server(t->s, "POST", path, NULL);
-		expect(t->s, t->s->status == 200);
-	}
-	buf_free(&payload);
-	proc_kill(&t->server);
-	t->armed = true;
-	start_server(t);
 	start_agent(t);
+	post_get(t, "/hold/k", "");
+	await_ran(t->s, "k", 1);
+	expect(t->s, program_run(t->s, "server", "--db-path=commands.db --backup copy.db") == 0);
+	release(t->s, "k");
+	until(t, command_is(t, "status", "COMPLETED"));
+	proc_kill(&t->agent);
+	proc_kill(&t->server);
+	expect(t->s, unlink("commands.db") == 0 && unlink("commands.db-wal") == 0 && unlink("commands.db-shm") == 0 && rename("copy.db", "commands.db") == 0);
+	arm(t);
+}
+
+static off_t file_bytes(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
+/* Some pages more for the log. */
+static void fill(struct tale *t)
+{
+	struct json id;
+	char path[96];
+
+	if (request(t, "POST", "/api/commands", "", "{\"type\":\"HTTP_GET_JSON\",\"payload\":{\"url\":\"" FILLER "\"}}") != 201)
+		return;
+	expect(t->s, json_find(&t->s->json, "id", &id));
+	snprintf(path, sizeof path, "/api/commands/%.*s/cancel", ID_TEXT - 1, id.text + 1);
+	request(t, "POST", path, "", NULL);
+}
+
+/* The log is nearly as long as it is let grow: soon it is copied into the file, and begun anew. */
+static void from_full_log(struct tale *t)
+{
+	target_start(t->s);
+	start_server(t);
+	while (file_bytes("commands.db-wal") < LOG_BYTES)
+		fill(t);
+	proc_kill(&t->server);
+	arm(t);
 }
 
 /* Stories: what happens. */
 
 static void delay(struct tale *t) { post(t, "DELAY", "{\"ms\":5}", ""); }
 static void hit(struct tale *t) { post_get(t, "/hit/k", ""); }
+
+static void hit_and_fill(struct tale *t)
+{
+	off_t before = file_bytes("commands.db");
+
+	start_server(t);
+	hit(t);
+	until(t, (fill(t), file_bytes("commands.db") > before));
+	start_agent(t);
+}
 
 static void hit_with_key(struct tale *t)
 {
@@ -430,6 +497,16 @@ static void go_on_and_retry(struct tale *t)
 	retry(t);
 }
 
+static bool resumed(struct tale *t) { return program_run(t->s, "server", "--resume --db-path=commands.db") == 0; }
+
+/* Whoever dies in between, it is settled before anything is handed out. */
+static void resume(struct tale *t)
+{
+	go_on(t);
+	until(t, command_is(t, "status", "COMPLETED"));
+	until(t, resumed(t));
+}
+
 static void end_both(struct tale *t)
 {
 	hit(t);
@@ -449,7 +526,7 @@ static void back_up(struct tale *t)
 	go_on(t);
 	hit(t);
 	until(t, ended(t));
-	t->armed = true;
+	arm(t);
 	p = program_start(t->s, "server", program_now(t, "server", path), "--db-path=commands.db --backup copy.db");
 	await_end(t, "server", &p);
 	expect(t->s, t->outcome.died || program_run(t->s, "server", "--check --db-path=copy.db") == 0);
@@ -519,11 +596,9 @@ static void judge_command(struct tale *t)
 static void play(struct scene *s)
 {
 	struct tale t = {0};
-	FILE *plan = fopen("crash.plan", "w");
 
 	t.s = s;
 	t.at = s->arg;
-	expect(s, plan && fprintf(plan, "%d %s %d\n", t.at->n, losses[t.at->loss], t.at->n) > 0 && fclose(plan) == 0);
 	t.at->story->begin(&t);
 	t.at->story->act(&t);
 	until(&t, at_rest(&t) && agent_heard(&t));
@@ -562,30 +637,49 @@ static struct record play_point(struct point *p)
 	if (r.bad && p->normal)
 		dir_remove(dir);
 	else if (r.bad)
-		fprintf(stderr, "bad: %s, the %s dies at its act %d, %s; see %s\n", p->story->name, p->program, p->n, losses[p->loss], dir);
+		fprintf(stderr, "bad: %s, the %s dies at its act %d, then at %d, %s; see %s\n", p->story->name, p->program, p->n, p->again, losses[p->loss], dir);
 	return r;
+}
+
+static int play_and_tell(struct point p, int out, int *bad)
+{
+	struct record r = play_point(&p);
+
+	*bad += r.bad && !p.normal;
+	if (write(out, &r, sizeof r) != (ssize_t)sizeof r)
+		_exit(1);
+	return r.outcome.died;
+}
+
+/* Dies at n, each way. With `all` several times, and once more at every act of its second life. Did it die at all? */
+static bool work_at(const struct job *job, int n, int out, int *bad)
+{
+	struct point p = { job->story, job->program, job->normal, n, 0, 0, n, -1 };
+	bool died = false;
+
+	if (!job->all) {
+		p.loss = job->normal ? CUT : (n / LOSSES + n) % LOSSES;
+		return play_and_tell(p, out, bad) > 0;
+	}
+	for (p.seed = n; p.seed < SEEDS * POINTS_MAX; p.seed += POINTS_MAX)
+		for (p.loss = 0; p.loss < LOSSES; p.loss++)
+			died = play_and_tell(p, out, bad) > 0 || died;
+	for (p.again = 1; died && *bad < BAD_MAX && p.again < POINTS_MAX; p.again++) {
+		p.seed = n * POINTS_MAX + p.again;
+		p.loss = (n + p.again) % LOSSES;
+		if (play_and_tell(p, out, bad) < 2)
+			break;
+	}
+	return died;
 }
 
 /* Every WORKERS-th point, until none dies any more. */
 static void work(const struct job *job, int worker, int out)
 {
-	int step = job->all || job->normal ? 1 : STEP, bad = 0;
-	bool died = true;
+	int bad = 0;
 
-	for (int i = worker; i < POINTS_MAX && died && bad < BAD_MAX; i += WORKERS) {
-		died = false;
-		for (int loss = 0; loss < LOSSES; loss++) {
-			struct point p = { job->story, job->program, job->normal, 1 + i * step, loss, -1 };
-			struct record r;
-			if (job->normal ? loss != CUT : !job->all && loss != (i / WORKERS + i) % LOSSES)
-				continue;
-			r = play_point(&p);
-			died = died || r.outcome.died;
-			bad += r.bad && !job->normal;
-			if (write(out, &r, sizeof r) != (ssize_t)sizeof r)
-				_exit(1);
-		}
-	}
+	for (int n = 1 + worker; n < POINTS_MAX && bad < BAD_MAX && work_at(job, n, out, &bad); n += WORKERS)
+		;
 	_exit(0);
 }
 
@@ -598,7 +692,7 @@ static void add_up(struct sums *sums, const struct job *job, const struct record
 		return;
 	}
 	sums->points += r->outcome.died;
-	sums->images += r->outcome.image;
+	sums->images += r->outcome.images;
 	sums->bad += r->bad;
 }
 
@@ -669,9 +763,10 @@ static const struct story stories[] = {
 	{ "NOT_STARTED", from_files, hand_back, false, 0, SERVER_ONLY },
 	{ "open STARTED", from_started, go_on, false, 0, NEVER },
 	{ "open FINISHED", from_finished, go_on, false, 0, ALWAYS },
+	{ "restored backup", from_backup, resume, false, 0, ALWAYS },
 	{ "RETRY", from_started, go_on_and_retry, false, 1, SERVER_ONLY },
 	{ "clean end", from_both, end_both, false, 0, SERVER_ONLY },
-	{ "full log", from_full_log, hit, false, 0, SERVER_ONLY },
+	{ "full log", from_full_log, hit_and_fill, false, 0, SERVER_ONLY },
 	{ "backup", from_plain_files, back_up, false, 0, ALWAYS },
 };
 #define STORIES (sizeof stories / sizeof *stories)
