@@ -34,7 +34,7 @@ replace() {
 stage() {
 	for test in "$@"; do
 		case $test in sim) program="build/sim --seed=1 --runs=600" target=build/sim ;; *) program=t/${test}_test target=t/${test}_test ;; esac
-		[ "$test" != process ] || target="all tools $target"
+		case $test in operator | process) target="all tools $target" ;; esac
 		# shellcheck disable=SC2086
 		$make -s STATIC=no $target >>"$log" 2>&1 || { echo "does not compile"; return 2; }
 		LIMIT=${LIMIT:-150} sh t/check.sh "$program" >>"$log" 2>&1 || { echo "$test"; return 0; }
@@ -55,7 +55,7 @@ one() {
 	fi
 	cp mutant.c "$file"
 	# shellcheck disable=SC2086
-	by=$(stage $tests sim recover journal db http conn loop json call run conf url lookup process)
+	by=$(stage $tests sim recover journal db http conn loop json call run conf url lookup operator process)
 	case $? in
 	0) caught=$((caught + 1)) && printf '%-28s %-12s caught by %s\n' "$name" "$file" "$by" ;;
 	1) survived="$survived $name" && printf '%-28s %-12s SURVIVED\n' "$name" "$file" ;;

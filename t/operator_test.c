@@ -346,6 +346,38 @@ static void runs_nothing_again_after_a_restore(struct scene *s)
 }
 
 /* The copy starts with the count the true one has too, but not with its digits. */
+/* A copy made by hand knows nothing of pauses: the server hands out again what was done since, and the journal is asked before anything begins. */
+static void answers_from_the_journal_when_a_plain_copy_was_put_back(struct scene *s)
+{
+	char once[ID_TEXT], again[ID_TEXT];
+	struct proc server, agent;
+
+	target_start(s);
+	server = server_start(s, "");
+	create_get(s, once, "/hit/once", false);
+	create_get(s, again, "/hold/again", true);
+	proc_signal(&server, SIGTERM);
+	expect(s, proc_wait(s, &server) == 0 && system("cp commands.db saved.db") == 0);
+	server = server_start(s, "");
+	agent = agent_start(s, "a", "");
+	await_ran(s, "again", 1);
+	proc_kill(&agent);
+	agent = agent_start(s, "a", "");
+	await_ran(s, "again", 2);
+	release(s, "again");
+	await_all_ended(s);
+	proc_kill(&server);
+	proc_kill(&agent);
+	expect(s, system("rm -f commands.db*; cp saved.db commands.db") == 0);
+	server_start(s, "");
+	expect(s, is(s, once, "attempt", "0") && is(s, again, "attempt", "0"));
+	agent_start(s, "a", "");
+	await(s, once, "status", "COMPLETED");
+	await(s, again, "status", "COMPLETED");
+	expect(s, body_is(s, "attempt", "2") && ran(s, "once") == 1 && ran(s, "again") == 2);
+	expect_audit(s, "a.db");
+}
+
 static void fences_a_journal_that_was_cloned(struct scene *s)
 {
 	char id[ID_TEXT];
@@ -438,6 +470,7 @@ int main(void)
 		PROC_CASE(refuses_a_second_agent_on_a_journal),
 		PROC_CASE(fences_a_journal_that_was_put_back),
 		PROC_CASE(runs_nothing_again_after_a_restore),
+		PROC_CASE(answers_from_the_journal_when_a_plain_copy_was_put_back),
 		PROC_CASE(fences_a_journal_that_was_cloned),
 		PROC_CASE(lets_the_second_of_one_name_wait_until_the_first_is_gone),
 		PROC_CASE(goes_on_after_a_restore_in_the_middle_of_a_run),
