@@ -515,6 +515,25 @@ static void lets_a_late_report_settle_what_was_lost(struct scene *s)
 	expect_audit(s, "a.db");
 }
 
+/* Its poll would say that its journal holds nothing of what it began. */
+static void does_not_poll_before_what_it_owes_is_answered(struct scene *s)
+{
+	char id[ID_TEXT], proxy[64];
+	struct proc agent;
+
+	target_start(s);
+	server_start(s, SHORT_LEASE);
+	agent = agent_start(s, "a", "");
+	create_get(s, id, "/hold/k", false);
+	await_ran(s, "k", 1);
+	proc_kill(&agent);
+	await(s, id, "failureCode", "AGENT_LOST");
+	proxy_start(s, &(struct rule){ LOSE_REQUEST, "PATCH", "INTERRUPTED", 0, 4 }, proxy);
+	agent_start_at(s, proxy, "a", "");
+	await(s, id, "failureCode", "OUTCOME_UNKNOWN");
+	expect(s, harmed(s, 4) && !events_say(s, id, "NEVER_STARTED"));
+}
+
 static void refuses_the_report_of_an_older_attempt(struct scene *s)
 {
 	char id[ID_TEXT], after[ID_TEXT];
@@ -750,6 +769,7 @@ int main(void)
 		PROC_CASE(keeps_the_report_that_it_died_over_answering),
 		PROC_CASE(ends_the_claim_of_an_agent_that_never_comes_back),
 		PROC_CASE(lets_a_late_report_settle_what_was_lost),
+		PROC_CASE(does_not_poll_before_what_it_owes_is_answered),
 		PROC_CASE(refuses_the_report_of_an_older_attempt),
 		PROC_CASE(redelivers_when_the_reply_to_a_poll_was_lost),
 		PROC_CASE(does_not_start_what_comes_later_than_its_lease),
