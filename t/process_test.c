@@ -721,7 +721,7 @@ static void nurse(struct scene *s, struct proc agents[], int n)
 static void loses_nothing_and_doubles_nothing_while_agents_die_at_random(struct scene *s)
 {
 	char ids[60][ID_TEXT], path[32];
-	struct proc agents[3] = { { 0, "" }, { 0, "" }, { 0, "" } };
+	struct proc agents[3] = { { 0, "", 0 }, { 0, "", 0 }, { 0, "", 0 } };
 
 	target_start(s);
 	server_start(s, "");
