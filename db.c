@@ -34,6 +34,7 @@ struct db {
 	struct statement *statements;      /* open addressing by the literal's address */
 	size_t count, size;
 	bool within, broken, reader;
+	long undone;
 	int log_pages, checkpoint_at;
 	int64_t looked_us;
 	dev_t dev;
@@ -512,12 +513,14 @@ void db_begin(struct db *d)
 
 bool db_within(const struct db *d) { return d->within; }
 bool db_broken(const struct db *d) { return d->broken; }
+long db_undone(const struct db *d) { return d->undone; }
 
 void db_rollback(struct db *d)
 {
 	bool open = !sqlite3_get_autocommit(d->handle);
 
 	d->broken = d->within = false;
+	d->undone++;
 	if (open)
 		db_run(d, db_sql(d, "ROLLBACK"));
 	must(!d->broken);

@@ -35,6 +35,7 @@ bool db_within(const struct db *);
 bool db_broken(const struct db *);
 enum db_result db_commit(struct db *);                         /* nothing open: DB_OK at once. DB_FULL: rolled back */
 void db_rollback(struct db *);
+long db_undone(const struct db *);                             /* how many transactions were rolled back so far: what was remembered of them did not happen */
 void db_checkpoint(struct db *);                               /* outside the commit path: copies the log into the database when it has grown enough; cheap to call often */
 
 /* Binding and reading, by position from 1 and from 0. NULL text binds NULL. Text bound is not copied: it must live until the statement is reset. */

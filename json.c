@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* What a byte means inside a string; the rest is ordinary, DEL included. */
-enum { PLAIN, HIGH, QUOTE, ESCAPE, CONTROL };
+enum { PLAIN = 0, HIGH, QUOTE, ESCAPE, CONTROL };
 #define FOUR(c) c, c, c, c
 #define SIXTEEN(c) FOUR(c), FOUR(c), FOUR(c), FOUR(c)
 static const unsigned char classes[256] = {
@@ -44,6 +44,8 @@ static size_t sequence(const char *p, const char *end)
 static const char *ordinary(const char *p, const char *end)
 {
 	for (;;) {
+		while (end - p >= 4 && (class_of(p[0]) | class_of(p[1]) | class_of(p[2]) | class_of(p[3])) == PLAIN)
+			p += 4;
 		while (p < end && class_of(*p) == PLAIN)
 			p++;
 		size_t n = p < end && class_of(*p) == HIGH ? sequence(p, end) : 0;

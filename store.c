@@ -1,5 +1,6 @@
 /* store: the server's tables (migrations/server). One function a step of the caller's transaction; the only file with the server's SQL.
- * It keeps no decision and no memory of the data but an arena for what one turn hands out: strings there live until store_forget.
+ * It keeps no decision, an arena for what one turn hands out (strings there live until store_forget), and the rows it wrote lately as it wrote
+ * them, so that the next step of a command need not read: nobody else writes this file (db: D1), and what was rolled back is forgotten.
  * The plain path (insert, hand out, settle) is one statement each; payloads over PAYLOAD_APART bytes stand in a table of their own,
  * so that a change of state does not write them again. */
 #include "store.h"
@@ -9,9 +10,14 @@
 #define PAYLOAD_APART 1024
 #define ARENA_CHUNK 65536
 #define EVENTS_MAX 1000
+#define RECENT 512
+#define RECENT_BYTES 2048              /* texts of a row that is worth it */
+#define TEXTS 6
 
 struct chunk { struct chunk *next; size_t used, size; };
-struct store { struct db *db; struct chunk *chunks; };
+struct recent { struct command c; struct buf text; };         /* c.row 0: none */
+struct text { const char **p; size_t n; };                     /* one of a command's */
+struct store { struct db *db; struct chunk *chunks; struct recent recent[RECENT]; long undone; };
 
 /* Opening, closing, the arena. */
 
@@ -85,6 +91,8 @@ void store_close(struct store *s)
 	store_forget(s);
 	if (s->chunks)
 		free(s->chunks);
+	for (int i = 0; i < RECENT; i++)
+		buf_free(&s->recent[i].text);
 	db_close(s->db);
 	free(s);
 }
@@ -104,6 +112,67 @@ static int word(sqlite3_stmt *q, int at, int (*read)(const char *, size_t))
 static void bind_instant(sqlite3_stmt *q, int at, int64_t ms)
 {
 	db_bind_null_or_int(q, at, ms == 0, ms);
+}
+
+/* Rows written lately. */
+
+static void texts_of(struct command *c, struct text t[TEXTS])
+{
+	const char **plain[] = { &c->agent_id, &c->journal_id, &c->boot_id, &c->error };
+
+	for (int i = 0; i < 4; i++)
+		t[i] = (struct text){ plain[i], *plain[i] ? strlen(*plain[i]) : 0 };
+	t[4] = (struct text){ &c->payload, c->payload_len };
+	t[5] = (struct text){ &c->result, c->result_len };
+}
+
+static void recent_put(struct store *s, const struct command *c)
+{
+	struct recent *r = &s->recent[c->row % RECENT];
+	struct text t[TEXTS];
+	size_t bytes = 0;
+
+	r->c = *c;
+	texts_of(&r->c, t);
+	for (int i = 0; i < TEXTS; i++)
+		bytes += t[i].n + 1;
+	if (bytes > RECENT_BYTES) {
+		r->c.row = 0;
+		return;
+	}
+	buf_clear(&r->text);
+	buf_room(&r->text, bytes);                                 /* so that it does not move while it is filled */
+	for (int i = 0; i < TEXTS; i++) {
+		const char *at = r->text.data + r->text.len;
+		if (!*t[i].p)
+			continue;
+		buf_add(&r->text, *t[i].p, t[i].n);
+		buf_char(&r->text, '\0');
+		*t[i].p = at;
+	}
+}
+
+static void recent_forget(struct store *s)
+{
+	for (int i = 0; i < RECENT; i++)
+		s->recent[i].c.row = 0;
+	s->undone = db_undone(s->db);
+}
+
+static bool recent_get(struct store *s, int64_t row, struct command *out)
+{
+	struct recent *r = &s->recent[row % RECENT];
+	struct text t[TEXTS];
+
+	if (s->undone != db_undone(s->db))
+		recent_forget(s);
+	if (row == 0 || r->c.row != row)
+		return false;
+	*out = r->c;
+	texts_of(out, t);
+	for (int i = 0; i < TEXTS; i++)
+		*t[i].p = store_keep(s, *t[i].p, t[i].n);
+	return true;
 }
 
 /* Commands. */
@@ -174,6 +243,7 @@ void store_insert(struct store *s, struct command *c)
 	c->row = sqlite3_last_insert_rowid(db_handle(s->db));
 	c->status = STATUS_PENDING;
 	c->updated_at = c->created_at;
+	recent_put(s, c);
 	if (!apart)
 		return;
 	q = db_sql(s->db, "INSERT INTO payloads (row, payload) VALUES (?1, ?2)");
@@ -184,9 +254,12 @@ void store_insert(struct store *s, struct command *c)
 
 bool store_get(struct store *s, int64_t row, struct command *out)
 {
-	sqlite3_stmt *q = db_sql(s->db, SELECT_COMMAND "WHERE row = ?1");
+	sqlite3_stmt *q;
 	bool found;
 
+	if (recent_get(s, row, out))
+		return true;
+	q = db_sql(s->db, SELECT_COMMAND "WHERE row = ?1");
 	db_bind_int(q, 1, row);
 	found = db_step(s->db, q) == SQLITE_ROW;
 	if (found)
@@ -231,6 +304,7 @@ void store_save(struct store *s, const struct command *c)
 	db_bind_bytes(q, 18, c->result, c->result_len);
 	db_bind_text(q, 19, c->error);
 	db_run(s->db, q);
+	recent_put(s, c);
 }
 
 void store_id(const struct command *c, char out[ID_TEXT])

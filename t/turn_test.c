@@ -212,20 +212,25 @@ static void a_full_disk_refuses_the_whole_turn(void **state)
 	struct bench *b = *state;
 	const char *poll = "/api/commands/next?agentId=a&journalId=j&bootId=1-00000000";
 
-	step_together(b, 1, 0);
+	step_together(b, 2, 0);
+	step_together(b, 1, 1);
 	faultvfs_fail_writes(b->fix->disk, 0, SQLITE_FULL, ENOSPC);
-	for (int i = 0; i < 4; i++)
+	say_step(b, 0, 2);
+	for (int i = 1; i < 4; i++)
 		say_step(b, i, 0);
 	say(b, 4, "GET", poll, "");
 	assert_int_equal(turn(b), 5);
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(b->clients[i].status, 503);
 	faultvfs_fail_writes(b->fix->disk, -1, SQLITE_OK, 0);
+	say(b, 0, "GET", "/api/commands?status=RUNNING", "");
+	assert_int_equal(turn(b), 1);
+	assert_non_null(strstr(b->clients[0].in.data, "\"status\":\"RUNNING\",\"attempt\":1"));
 	say(b, 4, "GET", poll, "");
 	assert_int_equal(turn(b), 1);
 	assert_int_equal(b->clients[4].status, 200);
-	assert_string_equal(fix_ask(b->fix->path, "SELECT count(*) FROM commands"), "1");
-	assert_string_equal(fix_ask(b->fix->path, "SELECT agent_id || journal_id FROM agents"), "aj");
+	assert_string_equal(fix_ask(b->fix->path, "SELECT count(*) FROM commands"), "2");
+	assert_string_equal(fix_ask(b->fix->path, "SELECT agent_id || journal_id FROM agents WHERE agent_id = 'a'"), "aj");
 	say(b, 5, "GET", "/api/commands/next?agentId=b", "");
 	assert_int_equal(turn(b), 1);
 	assert_int_equal(b->clients[5].status, 204);
