@@ -116,7 +116,7 @@ static void drain_over(void *arg)
 {
 	struct node *n = arg;
 
-	env_log(&n->env, "stop", "still at work after --drain-ms, to be reported as interrupted at the next start: %d slots", poll_busy(n->poll));
+	env_log(&n->env, "stop", "--drain-ms is over with %d slots at work: the next start reports what the journal holds of it", poll_busy(n->poll));
 	n->over = true;
 }
 
@@ -162,6 +162,9 @@ static int run(struct node *n, const struct conf *conf, struct journal *journal,
 	loop_signal(n->loop, SIGINT, stop, n);
 	if (conf_int(conf, "kill-after") > 0)
 		loop_timer_set(n->loop, &n->kill, n->env.mono_us(n->env.world) + conf_int(conf, "kill-after") * 1000000, die, NULL);
+	if (!set->once)
+		env_log(&n->env, "start", "agent %s, %d slots, start %s of %s; asking %s", set->name, set->slots, journal_boot_id(journal), conf_text(conf, "journal-path"),
+			conf_text(conf, "server-url"));
 	n->poll = poll_new(n->loop, &n->env, journal, set);
 	while (!n->over && !poll_ended(n->poll))
 		loop_turn(n->loop, INT64_MAX);

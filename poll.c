@@ -379,6 +379,14 @@ static bool read_assignment(struct slot *s, const struct json *body, struct buf 
 	return true;
 }
 
+static void was_answered(struct slot *s)
+{
+	if (s->home->quiet)
+		env_log(s->home->env, "server answers", "polls are answered again");
+	s->home->quiet = false;
+	s->tries = 0;
+}
+
 static void assigned(struct slot *s, const struct json *body)
 {
 	struct poll *p = s->home;
@@ -388,7 +396,11 @@ static void assigned(struct slot *s, const struct json *body)
 
 	if (!read_assignment(s, body, &why)) {
 		went_quiet(s, "the server's answer to a poll is no command");
-	} else if ((worker = worker_of(s)) != NULL) {
+		buf_free(&why);
+		return;
+	}
+	was_answered(s);
+	if ((worker = worker_of(s)) != NULL) {
 		wait_for(s, worker);
 	} else if (journal_highest(p->journal, s->id, &held) && held.attempt >= s->attempt) {
 		answer_held(s, &held);
@@ -442,26 +454,24 @@ static void asked(void *arg, const struct call_answer *a)
 {
 	struct slot *s = arg;
 	struct poll *p = s->home;
-	struct json body;
+	struct json body, code;
 	bool json = !a->error && json_read(a->body ? a->body : "", a->body_len, JSON_DEPTH, &body, NULL) && body.type == JSON_OBJECT;
 	char why[64];
 
 	s->call = NULL;
 	snprintf(why, sizeof why, "a poll was answered with status %d", a->status);
 	if (!a->error && (a->status == 204 || (a->status == 200 && json))) {
-		if (p->quiet)
-			env_log(p->env, "server answers", "polls are answered again");
-		p->quiet = false;
-		s->tries = 0;
 		hear_of_restore(p, a->head);
 		s->rested = a->status == 204;
-		if (a->status == 200)
+		if (a->status == 200) {
 			assigned(s, &body);
-		else if (p->set.once)
+			return;
+		}
+		was_answered(s);
+		if (p->set.once)
 			poll_drain(p);
-		if (a->status == 204)
-			rest_on(s);
-	} else if (!a->error && a->status == 409 && json) {
+		rest_on(s);
+	} else if (!a->error && a->status == 409 && json && json_find(&body, "code", &code) && json_same(&code, "AGENT_CONFLICT")) {
 		conflict(s, &body);
 	} else {
 		went_quiet(s, a->error ? a->error : why);

@@ -1,10 +1,13 @@
 /* operator: what people do to the real programs: settle doubt, cancel, audit, back up and restore, copy journals, start things twice, write settings wrong. */
 #include "proc.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,6 +150,51 @@ static void refuses_what_a_call_does_not_know(struct scene *s)
 		ask_server(s, calls[i][0], path, calls[i][0][0] == 'P' ? "{}" : NULL);
 		expect(s, s->status == 400 && body_is(s, "code", "VALIDATION") && body_has(s, "\"field\":\"what\""));
 		expect(s, strstr(s->head.data, "Cache-Control: no-store\r\n") && strstr(s->head.data, "Content-Type: application/problem+json\r\n"));
+	}
+}
+
+/* What listens at the server's address says the same to everybody. */
+static struct proc stranger_start(struct scene *s, const char *reply)
+{
+	struct sockaddr_in a = {0};
+	socklen_t len = sizeof a;
+	char in[4096];
+	int listener = socket(AF_INET, SOCK_STREAM, 0), client;
+	struct proc p;
+
+	a.sin_family = AF_INET;
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	expect(s, listener >= 0 && bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 64) == 0);
+	expect(s, getsockname(listener, (struct sockaddr *)&a, &len) == 0);
+	snprintf(s->server, sizeof s->server, "127.0.0.1:%d", ntohs(a.sin_port));
+	p = proc_fork(s, "stranger", NULL);
+	while (p.pid == 0 && (client = accept(listener, NULL, NULL)) >= 0) {
+		(void)!(recv(client, in, sizeof in, 0) > 0 && send(client, reply, strlen(reply), MSG_NOSIGNAL) > 0);
+		close(client);
+	}
+	close(listener);
+	return p;
+}
+
+static void is_stopped_by_no_stranger(struct scene *s)
+{
+	static const char *const replies[] = {
+		"HTTP/1.1 409 Conflict\r\nContent-Length: 16\r\n\r\n{\"code\":\"OTHER\"}", "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{\"id\":5}", "HTTP/1.1 404 None\r\nContent-Length: 0\r\n\r\n",
+	};
+	char id[ID_TEXT], name[8];
+
+	for (size_t i = 0; i < sizeof replies / sizeof *replies; i++) {
+		struct proc stranger = stranger_start(s, replies[i]), server, agent;
+		snprintf(name, sizeof name, "a%zu", i);
+		agent = agent_start(s, name, "");
+		await_log(s, name, "server away");
+		proc_kill(&stranger);
+		server = server_start(s, "");
+		create(s, id, "DELAY", "{\"ms\":0}", false);
+		await(s, id, "status", "COMPLETED");
+		expect(s, body_is(s, "agentId", name));
+		proc_kill(&agent);
+		proc_kill(&server);
 	}
 }
 
@@ -462,6 +510,7 @@ int main(void)
 		PROC_CASE(cancels_in_every_state),
 		PROC_CASE(lets_one_of_two_operators_win),
 		PROC_CASE(refuses_what_a_call_does_not_know),
+		PROC_CASE(is_stopped_by_no_stranger),
 		PROC_CASE(takes_no_bad_setting),
 		PROC_CASE(makes_nothing_where_nothing_was),
 		PROC_CASE(tells_a_journal_from_a_database),
