@@ -159,12 +159,13 @@ static struct proc stranger_start(struct scene *s, const char *reply)
 	struct sockaddr_in a = {0};
 	socklen_t len = sizeof a;
 	char in[4096];
-	int listener = socket(AF_INET, SOCK_STREAM, 0), client;
+	int listener = socket(AF_INET, SOCK_STREAM, 0), client, on = 1;
 	struct proc p;
 
 	a.sin_family = AF_INET;
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	expect(s, listener >= 0 && bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 64) == 0);
+	expect(s, listener >= 0 && setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
+	expect(s, bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 64) == 0);
 	expect(s, getsockname(listener, (struct sockaddr *)&a, &len) == 0);
 	snprintf(s->server, sizeof s->server, "127.0.0.1:%d", ntohs(a.sin_port));
 	p = proc_fork(s, "stranger", NULL);
