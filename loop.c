@@ -2,7 +2,8 @@
  * L1  A turn is: wait, input and output, signals, children, timers that are due, the hooks of loop_after. Input goes first, since it may be the very
  *     news that a timer is about to miss (G8); so an interrupted wait is asked again, for select then says nothing of descriptors.
  * L2  A watch made during a turn is not called in it: a descriptor closed and opened again under its number gets no readiness of the old one.
- * L3  Of equal timers the one set first fires first. A timer set while timers fire is the next turn's.
+ * L3  Of equal timers the one set first fires first. A timer set while timers fire is the next turn's; so is what is due beyond TIMERS_MAX, lest
+ *     a hundred thousand leases that end together keep everybody waiting.
  * L4  The lease clock, loop_now_us - loop_deaf_us, never goes back: what is added to the deaf time is never more than passed since. */
 #include "loop.h"
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <sys/wait.h>
 
 #define AFTER_MAX 4
+#define TIMERS_MAX 512                 /* fired a turn: some 10 ms when each is a lease */
 #define SIGNALS_MAX 8
 #define SIGNO_MAX 64
 #define NEVER INT64_MAX
@@ -191,9 +193,10 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t due_us, loop_f
 static void run_timers(struct loop *l)
 {
 	uint64_t fresh = l->order;
+	int left = TIMERS_MAX;
 
 	l->firing = true;
-	while (l->heap_count > 0 && l->heap[1].due_us <= l->now_us && l->heap[1].order < fresh) {
+	while (left-- > 0 && l->heap_count > 0 && l->heap[1].due_us <= l->now_us && l->heap[1].order < fresh) {
 		struct loop_timer *t = l->heap[1].timer;
 		loop_timer_off(l, t);
 		t->fire(t->arg);

@@ -213,6 +213,35 @@ static void equal_timers_fire_as_they_were_set(void **state)
 	told(b, "234567891");
 }
 
+/* Input that comes meanwhile is handled before the rest of them. */
+static void many_timers_that_are_due_share_their_turns_with_input(void **state)
+{
+	enum { MANY = 3000 };
+	struct bench *b = *state;
+	struct act *t = mem_new(MANY * sizeof *t), input = { .b = b, .letter = '!' };
+	size_t before;
+	int far;
+
+	for (int i = 0; i < MANY; i++) {
+		t[i] = (struct act){ .b = b, .letter = (char)('a' + i % 26) };
+		timer(&t[i], 0);
+	}
+	turn(b);
+	before = b->told.len;
+	assert_true(before > 0 && before < MANY);
+	input.fd = pair(b, &far);
+	loop_watch(b->loop, input.fd, LOOP_READ, on_ready, &input);
+	for (int turns = 0; b->told.len < MANY + 1; turns++) {
+		assert_true(turns < MANY);
+		turn(b);
+		assert_int_equal(fakeworld_timeout(b->world), 0);
+	}
+	assert_int_equal(b->told.data[before], '!');
+	for (size_t i = 0; i < MANY; i++)
+		assert_int_equal(b->told.data[i + (i >= before)], 'a' + (int)(i % 26));
+	free(t);
+}
+
 static void a_timer_set_while_timers_fire_is_the_next_turns(void **state)
 {
 	struct bench *b = *state;
@@ -522,6 +551,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hooks_run_last_and_in_the_order_given, setup, teardown),
 		cmocka_unit_test_setup_teardown(timers_fire_in_order_of_due_then_of_setting, setup, teardown),
 		cmocka_unit_test_setup_teardown(equal_timers_fire_as_they_were_set, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_timers_that_are_due_share_their_turns_with_input, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_timer_set_while_timers_fire_is_the_next_turns, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_timer_may_stop_another_that_is_due, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_heap_agrees_with_a_plain_list, setup, teardown),
