@@ -12,7 +12,8 @@
 
 #define BODY_MAX (2u * 1024 * 1024)
 #define BODIES_MAX (16u * 1024 * 1024)
-#define PAGE_BYTES_MAX (4u * 1024 * 1024)
+#define ANSWERS_MAX (16u * 1024 * 1024)
+#define PAGE_BYTES_MAX (1024u * 1024)
 #define LEASE_MS_MAX INT64_C(3600000)
 #define SECONDS INT64_C(1000000)
 #define NONCES 32                      /* 256 bytes: what getentropy gives at once */
@@ -959,7 +960,7 @@ static void refuse_early(void *arg, int status, const char *why, struct buf *bod
 struct api *api_new(struct loop *loop, const struct env *env, struct store *store, const struct api_settings *set)
 {
 	struct api *api = mem_new(sizeof *api);
-	struct conns_limits limits = { BODY_MAX, BODIES_MAX, set->connections, 10 * SECONDS, 30 * SECONDS, 30 * SECONDS, 60 * SECONDS, COMMON_FIELDS };
+	struct conns_limits limits = { BODY_MAX, BODIES_MAX, ANSWERS_MAX, set->connections, 10 * SECONDS, 30 * SECONDS, 30 * SECONDS, 60 * SECONDS, COMMON_FIELDS };
 	struct conns_hooks hooks = { api, check_head, take_request, peer_gone, refuse_early };
 	const char *restore = NULL;
 

@@ -2,7 +2,8 @@
  * C1  Nothing is sent but what conns_release let go: the bytes of `out` up to `allowed` (G1).
  * C2  One request at a time and turn: the next one is parsed after the former's answer has left, however many are here already.
  * C3  Memory is bounded by what peers have sent, not by what they announce: at most READ_MAX behind a head, body_bytes a body, and bodies_bytes
- *     reserved by all bodies; who finds no room waits unread, first come first served. An idle connection owns no buffer.
+ *     reserved by all bodies; who finds no room waits unread, first come first served. Answers that do not leave share answers_bytes: beyond, no
+ *     more are made, and who has longest taken no byte is given up. An idle connection owns no buffer.
  * C4  A connection ends only in end(): never inside conn_reply, conn_alive or another call of the owner but conns_release, conns_stop and conns_free.
  *
  *             begin_head                         next_request
@@ -53,7 +54,7 @@ struct conn {
 	unsigned want;
 	struct link all, held, waiting;
 	struct loop_timer timer;                                   /* the one deadline, or AT_ONCE */
-	int64_t since_us;                                          /* idle, unfinished or parked since */
+	int64_t since_us;                                          /* idle, unfinished or parked since; of an answer: when a byte was taken last */
 	bool poked;                                                /* the timer is not a deadline: bytes are here to be looked at */
 	bool dead;                                                 /* conn_alive saw the end; the timer will say so */
 	bool parked;
@@ -68,7 +69,7 @@ struct conn {
 	bool head_only, expects, close, linger;
 
 	struct buf out;
-	size_t sent, allowed, reply_at;
+	size_t sent, allowed, reply_at, counted;                   /* counted: in the sum of what is unsent */
 	bool by_hook;                                              /* what stands at reply_at is the owner's word, not a refusal of ours */
 	size_t drained;
 };
@@ -83,6 +84,7 @@ struct conns {
 	struct loop_timer accept_timer;
 	struct link all, held, waiting;
 	size_t bodies;                                             /* bytes reserved */
+	size_t unsent;                                             /* bytes of answers that have not left */
 	struct buf common;
 	int64_t common_s;
 	char scratch[READ_MAX];
@@ -209,11 +211,38 @@ static void unreserve(struct conn *c)
 	}
 }
 
+/* answer memory */
+
+static void count_unsent(struct conn *c)
+{
+	size_t unsent = c->out.len - c->sent;
+
+	c->home->unsent += unsent - c->counted;
+	c->counted = unsent;
+}
+
+/* Too much is unsent: who has longest taken no byte of an answer of an earlier turn is given up. */
+static void shed(struct conns *s)
+{
+	struct conn *worst;
+
+	do {
+		worst = NULL;
+		for (struct link *l = s->all.next; l != &s->all && s->unsent > s->limits.answers_bytes; l = l->next)
+			if (l->conn->state == CONN_WRITING && l->conn->since_us < (worst ? worst->since_us : loop_now_us(s->loop)))
+				worst = l->conn;
+		if (worst)
+			end(worst);
+	} while (worst);
+}
+
 /* ends */
 
 static void end(struct conn *c)
 {
 	struct conns *s = c->home;
+
+	s->unsent -= c->counted;
 
 	loop_timer_off(s->loop, &c->timer);
 	loop_forget(s->loop, c->fd);
@@ -264,6 +293,7 @@ static void put_reply(struct conn *c, const struct http_reply *reply)
 
 	r.close = c->close = r.close || c->close || c->home->stopping;
 	http_put_reply(&c->out, &r, c->minor, c->head_only, common(c->home));
+	count_unsent(c);
 }
 
 static void hold(struct conn *c, const struct http_reply *reply, bool by_hook)
@@ -333,6 +363,7 @@ void conns_release(struct conns *s)
 		c->allowed = c->out.len;
 		push(c);
 	}
+	shed(s);
 }
 
 /* output */
@@ -367,14 +398,17 @@ static bool push(struct conn *c)
 		return false;
 	}
 	c->sent += n > 0 ? (size_t)n : 0;
+	count_unsent(c);
 	if (c->sent == c->out.len) {
 		buf_free(&c->out);
 		c->sent = c->allowed = 0;
 		if (c->state == CONN_WRITING)
 			return written(c);
 	}
-	if (c->state == CONN_WRITING && !c->dead && (n > 0 || c->timer.place == 0))
-		deadline(c, loop_now_us(s->loop) + s->limits.write_us);
+	if (c->state == CONN_WRITING && !c->dead && (n > 0 || c->timer.place == 0)) {
+		c->since_us = loop_now_us(s->loop);
+		deadline(c, c->since_us + s->limits.write_us);
+	}
 	rewatch(c);
 	return true;
 }
@@ -477,6 +511,15 @@ static void begin_body(struct conn *c)
 	rewatch(c);
 }
 
+/* What came without a body asks for an answer, and there is no room for more of those. A heartbeat has a body, so no lease is missed for it (G8). */
+static void wait_a_turn(struct conn *c)
+{
+	c->seen = 0;
+	deadline(c, AT_ONCE);
+	c->poked = true;
+	rewatch(c);
+}
+
 /* Looks at the head in `in`, and at as much of the body as came with it. */
 static void read_head(struct conn *c)
 {
@@ -502,6 +545,10 @@ static void read_head(struct conn *c)
 	c->length = head.chunked ? -1 : head.length > 0 ? head.length : 0;
 	c->chunks = (struct http_chunks){0};
 	c->body_len = 0;
+	if (c->length == 0 && s->unsent > s->limits.answers_bytes) {
+		wait_a_turn(c);
+		return;
+	}
 	if (!ask_head(c, &head, c->length != 0))
 		return;
 	if (c->length > 0 && (uint64_t)c->length > s->limits.body_bytes)

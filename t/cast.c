@@ -451,7 +451,7 @@ static void target_turned(void *arg) { conns_release(((struct target *)arg)->con
 static void target_make(void *arg)
 {
 	struct target *t = arg;
-	struct conns_limits limits = { 1024, 65536, 60, 10000000, 10000000, 10000000, 10000000, NULL };
+	struct conns_limits limits = { 1024, 65536, 65536, 60, 10000000, 10000000, 10000000, 10000000, NULL };
 	struct conns_hooks hooks = { t, NULL, target_asked, target_left, NULL };
 	struct sockaddr_in a;
 	struct sockaddr_storage bound;

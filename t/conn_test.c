@@ -11,6 +11,7 @@
 
 #define SECONDS 1000000
 #define CLIENTS 16
+#define BIG 5000
 
 struct bench {
 	struct fakeworld *world;
@@ -43,7 +44,7 @@ static void on_head(void *arg, struct conn *c, const struct http_head *head)
 		reply(c, 401, "no");
 }
 
-/* /park: later; /owe: later too, but no poll; /alive: asks the kernel in between; /ask: about the first parked one; else the body comes back, or the path. */
+/* /big: BIG bytes before the path; /park: later; /owe: later too, but no poll; /alive: asks the kernel in between; /ask: about the first parked one; else the body comes back, or the path. */
 static void on_request(void *arg, struct conn *c, const struct http_head *head, const char *body, size_t body_len)
 {
 	struct bench *b = arg;
@@ -69,6 +70,8 @@ static void on_request(void *arg, struct conn *c, const struct http_head *head, 
 		return;
 	}
 	buf_str(&text, "");
+	for (int i = 0; http_is(head->path, "/big") && i < BIG; i++)
+		buf_char(&text, 'b');
 	buf_add(&text, body_len ? body : head->path.p, body_len ? body_len : head->path.n);
 	reply(c, 200, text.data);
 	buf_free(&text);
@@ -111,7 +114,7 @@ static int setup_unlistened(void **state)
 	b->world = fakeworld_new(7);
 	fakeworld_env(b->world, &b->env);
 	b->loop = loop_new(&b->env);
-	b->limits = (struct conns_limits){ 100000, 300000, 0, 10 * SECONDS, 30 * SECONDS, 20 * SECONDS, 60 * SECONDS, "X-Every: yes\r\n" };
+	b->limits = (struct conns_limits){ 100000, 300000, 1000000, 0, 10 * SECONDS, 30 * SECONDS, 20 * SECONDS, 60 * SECONDS, "X-Every: yes\r\n" };
 	b->hooks = (struct conns_hooks){ b, on_head, on_request, on_gone, NULL };
 	loop_after(b->loop, on_after, b);
 	*state = b;
@@ -790,6 +793,65 @@ static void a_body_larger_than_all_memory_is_taken_alone(void **state)
 	teardown((void **)&b);
 }
 
+/* Clients that take nothing of a big answer, one after another. */
+static int dial_deaf(struct bench *b)
+{
+	int fd = dial(b);
+
+	fakeworld_capacity(b->world, fd, 100);
+	say(b, fd, GET("/big"));
+	return fd;
+}
+
+static void who_does_not_read_is_given_up_when_answers_fill_the_memory(void **state)
+{
+	struct bench *b;
+	int fds[3];
+
+	(void)state;
+	setup_unlistened((void **)&b);
+	b->limits.answers_bytes = 12000;
+	begin(b);
+	for (int i = 0; i < 3; i++) {
+		fds[i] = dial_deaf(b);
+		fakeworld_pass(b->world, 1000);
+		turns(b, 2);
+	}
+	assert_int_equal(hear(b, fds[0]), 'c');                    /* the longest without a byte taken */
+	assert_true(b->got.len <= 100);
+	assert_int_equal(hear(b, fds[1]), 'o');
+	assert_int_equal(conns_count(b->conns), 2);
+	int small = dial_say(b, GET("/small"));
+	turns(b, 2);
+	heard(b, small, 200, "/small", 'o');
+	teardown((void **)&b);
+}
+
+static void no_more_answers_are_made_in_a_turn_than_there_is_memory_for(void **state)
+{
+	struct bench *b;
+	int fds[10];
+
+	(void)state;
+	setup_unlistened((void **)&b);
+	b->limits.answers_bytes = 12000;
+	begin(b);
+	for (int i = 0; i < 10; i++)
+		fds[i] = dial_deaf(b);
+	b->hold = true;
+	turns(b, 2);
+	assert_int_equal(count(b->told.data, "/big"), 3);
+	b->hold = false;
+	for (int i = 0; i < 12; i++) {
+		fakeworld_pass(b->world, 1000);
+		turn(b);
+	}
+	assert_int_equal(count(b->told.data, "/big"), 10);         /* the rest had their turn, at the cost of those who do not read */
+	assert_int_equal(hear(b, fds[0]), 'c');
+	assert_true(conns_count(b->conns) <= 4);
+	teardown((void **)&b);
+}
+
 static void who_waits_for_memory_too_long_is_told_to_come_again(void **state)
 {
 	struct bench *b = *state;
@@ -985,6 +1047,8 @@ int main(void)
 		IN_WORLD(a_small_body_does_not_overtake_a_large_one_that_waits),
 		cmocka_unit_test(a_body_larger_than_all_memory_is_taken_alone),
 		IN_WORLD(who_waits_for_memory_too_long_is_told_to_come_again),
+		cmocka_unit_test(who_does_not_read_is_given_up_when_answers_fill_the_memory),
+		cmocka_unit_test(no_more_answers_are_made_in_a_turn_than_there_is_memory_for),
 		cmocka_unit_test_setup_teardown(pressure_closes_idle_then_unfinished_then_parked_then_refuses, setup_three, teardown),
 		cmocka_unit_test_setup_teardown(the_longest_idle_goes_first_and_an_owed_answer_never, setup_three, teardown),
 		cmocka_unit_test_setup_teardown(without_anything_to_give_up_the_new_one_is_refused, setup_three, teardown),

@@ -122,6 +122,45 @@ static void serves_others_while_hundreds_are_slow(struct scene *s)
 	expect(s, !proc_ended(&server) && memory_kb(&server) <= before + SLACK_KB);
 }
 
+/* Results of a megabyte, and peers that ask for them and never read. */
+static void holds_little_for_those_who_do_not_read(struct scene *s)
+{
+	enum { RESULTS = 8, DEAF = 200, RESULT = 900000, MOST_KB = 64 * 1024 };
+	struct proc server = server_start(s, "");
+	struct buf body = {0};
+	char id[ID_TEXT], path[64];
+	int fds[DEAF], small = 4096;
+	long before;
+
+	for (int i = 0; i < RESULTS; i++) {
+		create(s, id, "DELAY", "{\"ms\":0}", false);
+		ask_server(s, "GET", "/api/commands/next", NULL);
+		buf_clear(&body);
+		buf_str(&body, "{\"status\":\"COMPLETED\",\"result\":\"");
+		for (int n = 0; n < RESULT; n++)
+			buf_char(&body, 'x');
+		buf_str(&body, "\"}");
+		snprintf(path, sizeof path, "/api/commands/%s", id);
+		ask_server(s, "PATCH", path, body.data);
+		expect(s, s->status == 200);
+	}
+	buf_free(&body);
+	before = memory_kb(&server);
+	for (size_t i = 0; i < DEAF; i++) {
+		fds[i] = knock(s, 0);
+		expect(s, setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
+		(void)send(fds[i], opening[4], strlen(opening[4]), MSG_NOSIGNAL);
+	}
+	for (int i = 0; i < 20; i++) {
+		ask_server(s, "GET", "/health", NULL);
+		expect(s, s->status == 200);
+	}
+	fprintf(stderr, "  memory: %ld KB before, %ld with %d peers that do not read answers of a megabyte\n", before, memory_kb(&server), DEAF);
+	expect(s, memory_kb(&server) < before + MOST_KB);
+	for (size_t i = 0; i < DEAF; i++)
+		close(fds[i]);
+}
+
 /* More than there are descriptors for: who only waits makes room, and everybody who asks is answered. */
 static void makes_room_when_all_places_are_taken(struct scene *s)
 {
@@ -181,6 +220,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		PROC_CASE(serves_others_while_hundreds_are_slow),
+		PROC_CASE(holds_little_for_those_who_do_not_read),
 		PROC_CASE(makes_room_when_all_places_are_taken),
 		PROC_CASE(does_not_spin_without_descriptors),
 	};
