@@ -485,17 +485,13 @@ static bool may_ask(const struct slot *s)
 	return !p->draining && !p->full && !p->reopening && !owes(p) && !(p->set.once && (s != p->slots || p->failed));
 }
 
-static void ask(void *arg)
+static void send_poll(struct slot *s, int64_t wait_ms)
 {
-	struct slot *s = arg;
 	struct poll *p = s->home;
 	struct http_url url;
 	struct buf path = {0}, fields = {0};
 	struct call_spec spec = {0};
-	int64_t wait_ms = p->set.once ? 0 : p->set.interval_ms > WAIT_MS_MAX ? WAIT_MS_MAX : p->set.interval_ms;
 
-	if (!may_ask(s))
-		return;
 	buf_str(&path, "/api/commands/next?agentId=");
 	http_escape(&path, s->name);
 	buf_fmt(&path, "&journalId=%s&bootId=%s&waitMs=%lld", p->place.journal_id, p->place.boot_id, (long long)wait_ms);
@@ -514,6 +510,15 @@ static void ask(void *arg)
 	http_url_free(&url);
 	buf_free(&path);
 	buf_free(&fields);
+}
+
+static void ask(void *arg)
+{
+	struct slot *s = arg;
+	int64_t interval_ms = s->home->set.interval_ms;
+
+	if (may_ask(s))
+		send_poll(s, s->home->set.once ? 0 : interval_ms > WAIT_MS_MAX ? WAIT_MS_MAX : interval_ms);
 }
 
 static void wake_all(struct poll *p)
@@ -743,8 +748,16 @@ struct poll *poll_new(struct loop *loop, const struct env *env, struct journal *
 	return p;
 }
 
+/* A parked poll is put in the place of one that waits for nothing: what the server may just have handed to the first comes with its answer. */
 void poll_drain(struct poll *p)
 {
+	for (int i = 0; i < p->set.slots && !p->draining; i++) {
+		struct slot *s = &p->slots[i];
+		if (s->state != SLOT_ASKING || !s->call)
+			continue;
+		call_cancel(s->call);
+		send_poll(s, 0);
+	}
 	p->draining = true;
 	p->eager = p->writes != NULL;
 	loop_again(p->loop);

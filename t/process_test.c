@@ -138,6 +138,25 @@ static void ends_cleanly_after_what_it_runs(struct scene *s)
 	expect(s, proc_wait(s, &server) == 0);
 }
 
+/* The poll is parked for 20 s; half of that would do as a proof. */
+static void ends_at_once_out_of_a_parked_poll(struct scene *s)
+{
+	char id[ID_TEXT], flags[256];
+	struct proc agent;
+	int64_t told_ms;
+
+	server_start(s, "--lease-ms=600000");
+	snprintf(flags, sizeof flags, "--server-url=http://%s --agent-id=a --journal-path=a.db --poll-interval-ms=3600000", s->server);
+	agent = program_start(s, "a", "agent", flags);
+	create(s, id, "DELAY", "{\"ms\":0}", false);
+	await(s, id, "status", "COMPLETED");
+	told_ms = clock_ms();
+	proc_signal(&agent, SIGTERM);
+	expect(s, proc_wait(s, &agent) == 0 && clock_ms() - told_ms < 10000);
+	create(s, id, "DELAY", "{\"ms\":0}", false);
+	expect(s, is(s, id, "status", "PENDING") && body_is(s, "attempt", "0"));
+}
+
 static void runs_one_and_ends_with_once(struct scene *s)
 {
 	char id[ID_TEXT], other[ID_TEXT], flags[256];
@@ -749,6 +768,7 @@ int main(void)
 		PROC_CASE(waits_quietly_for_a_server_that_is_not_there_yet),
 		PROC_CASE(runs_as_many_at_a_time_as_it_has_slots),
 		PROC_CASE(ends_cleanly_after_what_it_runs),
+		PROC_CASE(ends_at_once_out_of_a_parked_poll),
 		PROC_CASE(runs_one_and_ends_with_once),
 		PROC_CASE(stops_a_running_command_that_is_cancelled),
 		PROC_CASE(keeps_what_waits_over_a_crash_of_the_server),
