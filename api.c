@@ -84,7 +84,7 @@ static bool path_matches(const char *pattern, struct http_text path, struct http
 	return at == path.n;
 }
 
-/* The route, or NULL; then *allow lists the methods the path knows ("": it knows none). */
+/* The route, or NULL; then *allow, unless it is NULL, lists the methods the path knows ("": it knows none). */
 static const struct route *find_route(const struct http_head *head, struct http_text *id, struct buf *allow)
 {
 	bool head_only = http_is(head->method, "HEAD");
@@ -95,7 +95,8 @@ static const struct route *find_route(const struct http_head *head, struct http_
 			continue;
 		if (http_is(head->method, r->method) || (head_only && r->handle != next_command && strcmp(r->method, "GET") == 0))
 			return r;
-		buf_fmt(allow, "%s%s", allow->len ? ", " : "", r->method);
+		if (allow)
+			buf_fmt(allow, "%s%s", allow->len ? ", " : "", r->method);
 		if (r->handle == next_command)
 			break;
 	}
@@ -185,20 +186,23 @@ static bool authorized(const struct api *api, const struct http_head *head, enum
 	return token_is(auth, api->set.api_token) || (access == FOR_AGENTS && token_is(auth, api->set.agent_token));
 }
 
-static void no_route(struct conn *c, const struct http_head *head, const struct buf *allow)
+static void no_route(struct conn *c, const struct http_head *head)
 {
-	struct buf fields = {0};
+	struct buf fields = {0}, allow = {0};
+	struct http_text id;
 
-	if (http_is(head->method, "OPTIONS") && (allow->len || http_is(head->path, "*"))) {
-		buf_fmt(&fields, "Allow: %s%sOPTIONS\r\n", allow->len ? allow->data : "", allow->len ? ", " : "");
+	find_route(head, &id, &allow);
+	if (http_is(head->method, "OPTIONS") && (allow.len || http_is(head->path, "*"))) {
+		buf_fmt(&fields, "Allow: %s%sOPTIONS\r\n", allow.len ? allow.data : "", allow.len ? ", " : "");
 		answer_empty(c, 204, fields.data);
-	} else if (allow->len) {
-		buf_fmt(&fields, "Allow: %s\r\n", allow->data);
+	} else if (allow.len) {
+		buf_fmt(&fields, "Allow: %s\r\n", allow.data);
 		refuse(c, 405, CODE_METHOD, "this path does not know that method", fields.data);
 	} else {
 		refuse(c, 404, CODE_NOT_FOUND, "there is nothing at this path", NULL);
 	}
 	buf_free(&fields);
+	buf_free(&allow);
 }
 
 static bool has_body(const struct http_head *head) { return head->chunked || head->length > 0; }
@@ -206,9 +210,8 @@ static bool has_body(const struct http_head *head) { return head->chunked || hea
 static void check_head(void *arg, struct conn *c, const struct http_head *head)
 {
 	struct api *api = arg;
-	struct buf allow = {0};
 	struct http_text id = {0}, media = http_field(head, "content-type");
-	const struct route *r = find_route(head, &id, &allow);
+	const struct route *r = find_route(head, &id, NULL);
 
 	if (head->host.p && !host_allowed(api, head->host))
 		refuse(c, 421, CODE_FORBIDDEN, "this server does not answer for that Host (--allow-host)", NULL);
@@ -217,10 +220,9 @@ static void check_head(void *arg, struct conn *c, const struct http_head *head)
 	else if (!authorized(api, head, r ? r->access : FOR_API))
 		refuse(c, 401, CODE_UNAUTHORIZED, "a token is needed: Authorization: Bearer ...", "WWW-Authenticate: Bearer\r\n");
 	else if (!r)
-		no_route(c, head, &allow);
+		no_route(c, head);
 	else if (has_body(head) && !http_media_is(media, "application/json"))
 		refuse(c, 415, CODE_MEDIA_TYPE, "the body must be application/json", "Accept: application/json\r\n");
-	buf_free(&allow);
 }
 
 /* Query and body: named parameters and members into tables. */
@@ -878,12 +880,10 @@ static void cancel_command(struct request *rq)
 
 static void take_request(void *arg, struct conn *c, const struct http_head *head, const char *body, size_t body_len)
 {
-	struct buf allow = {0};
 	struct request rq = { arg, c, head, {0}, body, body_len };
-	const struct route *r = find_route(head, &rq.id, &allow);
+	const struct route *r = find_route(head, &rq.id, NULL);
 
 	must(r);
-	buf_free(&allow);
 	if (!r->query && !read_query(&rq, NULL, 0))
 		return;
 	if (r->writes)

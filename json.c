@@ -625,12 +625,26 @@ static void put_escape(struct buf *out, char c)
 	buf_add(out, unit, 2);
 }
 
+/* Most strings: quotes around what needs no escape. */
+static void put_plain(struct buf *out, const char *p, size_t n)
+{
+	char *at = buf_room(out, n + 2);
+	at[0] = '"';
+	memcpy(at + 1, p, n);
+	at[n + 1] = '"';
+	at[n + 2] = '\0';
+	out->len += n + 2;
+}
+
 static void put_string(struct json_writer *w, const char *p, size_t n)
 {
-	const char *start = n ? p : "", *end = start + n;
+	const char *start = n ? p : "", *end = start + n, *stop = ordinary(start, end);
+	if (stop == end) {
+		put_plain(w->out, start, n);
+		return;
+	}
 	buf_char(w->out, '"');
-	for (;;) {
-		const char *stop = ordinary(start, end);
+	for (;; stop = ordinary(start, end)) {
 		buf_add(w->out, start, (size_t)(stop - start));
 		if (stop == end)
 			break;
