@@ -1,12 +1,12 @@
 #!/bin/sh
 # check.sh "PROGRAM [WORDS]"...: runs the tests one after another, each with a deadline, shows what a failing one said, and counts cases over all.
-# LIMIT: seconds a program may take (120).
+# LIMIT: seconds a program may take (120). RUN: what runs programs of another machine (t/ports.sh).
 set -u
 limit=${LIMIT:-120} passed=0 failed=0 broken=
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 for program in "$@"; do
-	case $program in *.sh) set -- sh "$program" ;; *) set -- ./$program ;; esac
+	case $program in *.sh) set -- sh "$program" ;; *) set -- ${RUN:-} ./$program ;; esac
 	started=$(date +%s)
 	"$@" >"$log" 2>&1 &
 	pid=$!
