@@ -104,6 +104,22 @@ static void cancels_in_every_state(struct scene *s)
 	order(s, id, "/cancel", NULL, 409, "ALREADY_SETTLED");
 }
 
+static void stops_a_running_command_that_is_cancelled(struct scene *s)
+{
+	char id[ID_TEXT], path[96];
+
+	target_start(s);
+	server_start(s, SHORT_LEASE);
+	agent_start(s, "a", "");
+	create_get(s, id, "/hold/k", false);
+	await_ran(s, "k", 1);
+	command_path(id, "/cancel", path);
+	ask_server(s, "POST", path, NULL);
+	expect(s, s->status == 202 && body_is(s, "cancelRequested", "true"));
+	await(s, id, "status", "FAILED");
+	expect(s, body_is(s, "failureCode", "CANCELLED") && ran(s, "k") == 1);
+}
+
 /* An operator of its own process; its exit status says what it got. */
 static struct proc operator_start(struct scene *s, const char *id, const char *body)
 {
@@ -394,7 +410,6 @@ static void runs_nothing_again_after_a_restore(struct scene *s)
 	expect_audit(s, "a.db");
 }
 
-/* The copy starts with the count the true one has too, but not with its digits. */
 /* A copy made by hand knows nothing of pauses: the server hands out again what was done since, and the journal is asked before anything begins. */
 static void answers_from_the_journal_when_a_plain_copy_was_put_back(struct scene *s)
 {
@@ -428,6 +443,7 @@ static void answers_from_the_journal_when_a_plain_copy_was_put_back(struct scene
 	expect_audit(s, "a.db");
 }
 
+/* The copy starts with the count the true one has too, but not with its digits. */
 static void fences_a_journal_that_was_cloned(struct scene *s)
 {
 	char id[ID_TEXT];
@@ -509,6 +525,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PROC_CASE(settles_doubt_once),
 		PROC_CASE(cancels_in_every_state),
+		PROC_CASE(stops_a_running_command_that_is_cancelled),
 		PROC_CASE(lets_one_of_two_operators_win),
 		PROC_CASE(refuses_what_a_call_does_not_know),
 		PROC_CASE(is_stopped_by_no_stranger),

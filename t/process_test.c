@@ -171,22 +171,6 @@ static void runs_one_and_ends_with_once(struct scene *s)
 	expect(s, is(s, id, "status", "COMPLETED") && is(s, other, "status", "PENDING") && ran(s, "k") == 1);
 }
 
-static void stops_a_running_command_that_is_cancelled(struct scene *s)
-{
-	char id[ID_TEXT], path[96];
-
-	target_start(s);
-	server_start(s, SHORT_LEASE);
-	agent_start(s, "a", "");
-	create_get(s, id, "/hold/k", false);
-	await_ran(s, "k", 1);
-	command_path(id, "/cancel", path);
-	ask_server(s, "POST", path, NULL);
-	expect(s, s->status == 202 && body_is(s, "cancelRequested", "true"));
-	await(s, id, "status", "FAILED");
-	expect(s, body_is(s, "failureCode", "CANCELLED") && ran(s, "k") == 1);
-}
-
 /* Restarts. */
 
 static void keeps_what_waits_over_a_crash_of_the_server(struct scene *s)
@@ -770,7 +754,6 @@ int main(void)
 		PROC_CASE(ends_cleanly_after_what_it_runs),
 		PROC_CASE(ends_at_once_out_of_a_parked_poll),
 		PROC_CASE(runs_one_and_ends_with_once),
-		PROC_CASE(stops_a_running_command_that_is_cancelled),
 		PROC_CASE(keeps_what_waits_over_a_crash_of_the_server),
 		PROC_CASE(hears_the_end_of_what_ran_while_the_server_was_gone),
 		PROC_CASE(leaves_what_runs_alone_over_a_crash_of_the_server),
