@@ -1,21 +1,22 @@
 /* conn: the server's side of HTTP connections. Owns the listener, the connections, their bytes and deadlines; knows no routes and no store.
  * C1  Nothing is sent but what conns_release let go: the bytes of `out` up to `allowed` (G1).
  * C2  One request at a time and turn: the next one is parsed after the former's answer has left, however many are here already.
- * C3  Memory is bounded by what peers have sent, not by what they announce: at most READ_MAX behind a head, body_bytes a body, and bodies_bytes
- *     reserved by all bodies; who finds no room waits unread, first come first served. Answers that do not leave share answers_bytes: beyond, no
- *     more are made, and who has longest taken no byte is given up. An idle connection owns no buffer.
+ * C3  Memory is bounded by what peers have sent, not by what they announce: a head, and READ_MAX of a body; a body that goes on beyond that reserves its
+ *     length of bodies_bytes, which all share. Who finds no room waits unread, first come first served; meanwhile those that have room and are slow are
+ *     given up. Answers that do not leave share answers_bytes: beyond, no more are made, and who has longest taken no byte is given up. An idle
+ *     connection owns no buffer.
  * C4  A connection ends only in end(): never inside conn_reply, conn_alive or another call of the owner but conns_release, conns_stop and conns_free.
  *
- *             begin_head                         next_request
+ *              welcome                           written
  *     accept ------------> HEAD <---------------------------------------------- WRITING
  *                          | ask_head                                           |  ^
  *                          v                                                    |  |
  *                        JUDGED ----------------- conn_reply --------> HELD ----|--+ conns_release
- *             want_body /      \ deliver                               ^  ^     |
- *           no room    /        \                                      |  |     | written: closing, and the
- *     WAITING <-------+          +-----> ASKED --- conn_reply ---------+  |     | peer may still be sending
- *        |  grant     |                    ^                              |     v
- *        +----------> BODY --- deliver ----+                              |   LINGER
+ *            begin_body /      \ deliver                               ^  ^     |
+ *                      v        v                                      |  |     | written: closing, and the
+ *     WAITING <-----> BODY --> ASKED ---- conn_reply ------------------+  |     | peer may still be sending
+ *         want_room,    deliver                                           |     v
+ *         unreserve                                                       |   LINGER
  *                                                                         |
  *     HEAD, WAITING, BODY ---------------- refuse ------------------------+        any state --- end ---> (freed)
  */
@@ -29,9 +30,12 @@
 #define PIPELINE_MAX 4096                                      /* bytes taken in behind an unanswered request */
 #define LINGER_US 1000000
 #define LINGER_BYTES (8 * 1024 * 1024)
+#define SLOW_US 2000000                                        /* the patience of all with one, once others wait: for a body's memory, for a place */
+#define SLOW_BYTES 16384                                       /* a second: less is slow */
 #define ACCEPT_MAX 32                                          /* a turn; and so many connections over the cap are told why they are refused */
 #define ACCEPT_PAUSE_US 100000
 #define SPARE_FDS 64                                           /* left for databases, lookups and the like */
+#define ANSWERS_FACTOR 2                                       /* what has a body is answered beyond answers_bytes, but not for ever */
 #define AT_ONCE 0                                              /* before any deadline, so that buffered input goes before a lease is judged (G8) */
 
 enum state {
@@ -55,6 +59,7 @@ struct conn {
 	struct link all, held, waiting;
 	struct loop_timer timer;                                   /* the one deadline, or AT_ONCE */
 	int64_t since_us;                                          /* idle, unfinished or parked since; of an answer: when a byte was taken last */
+	int64_t flow_us;                                           /* since when its body may flow, or waits; since when its answer leaves */
 	bool poked;                                                /* the timer is not a deadline: bytes are here to be looked at */
 	bool dead;                                                 /* conn_alive saw the end; the timer will say so */
 	bool parked;
@@ -189,11 +194,26 @@ static size_t body_need(const struct conn *c)
 	return c->length < 0 ? c->home->limits.body_bytes : (size_t)c->length;
 }
 
-static void grant(struct conn *c)
+static void reserve(struct conn *c)
 {
 	c->reserved = body_need(c);
 	c->home->bodies += c->reserved;
-	begin_body(c);
+}
+
+/* A body with room that has had its time and comes below the slowest rate. */
+static bool slow_body(const struct conn *c)
+{
+	int64_t age_us = loop_now_us(c->home->loop) - c->flow_us;
+
+	return c->reserved > 0 && c->state == CONN_BODY && age_us >= SLOW_US && c->body_len - READ_MAX < (uint64_t)age_us * SLOW_BYTES / 1000000;
+}
+
+/* Somebody waits: so nobody has room for dripping. */
+static void refuse_slow_bodies(struct conns *s)
+{
+	for (struct link *l = s->all.next; l != &s->all; l = l->next)
+		if (slow_body(l->conn))
+			refuse(l->conn, 408, "the body came too slowly while others waited");
 }
 
 static void unreserve(struct conn *c)
@@ -207,7 +227,8 @@ static void unreserve(struct conn *c)
 	while (s->waiting.next != &s->waiting && fits(s, body_need(s->waiting.next->conn))) {
 		struct conn *next = s->waiting.next->conn;
 		ring_cut(&next->waiting);
-		grant(next);
+		reserve(next);
+		begin_body(next);
 	}
 }
 
@@ -358,8 +379,10 @@ void conns_release(struct conns *s)
 	while (s->held.next != &s->held) {
 		struct conn *c = s->held.next->conn;
 		ring_cut(&c->held);
-		if (c->state == CONN_HELD)
+		if (c->state == CONN_HELD) {
 			c->state = CONN_WRITING;
+			c->flow_us = loop_now_us(s->loop);
+		}
 		c->allowed = c->out.len;
 		push(c);
 	}
@@ -387,6 +410,15 @@ static bool written(struct conn *c)
 	return true;
 }
 
+/* Some time for each piece, and for the whole answer as much as its length asks for. */
+static int64_t write_due(const struct conn *c)
+{
+	int64_t write_us = c->home->limits.write_us, piece_us = loop_now_us(c->home->loop) + write_us;
+	int64_t whole_us = c->flow_us + write_us + (int64_t)(c->out.len / SLOW_BYTES) * 1000000;
+
+	return piece_us < whole_us ? piece_us : whole_us;
+}
+
 /* Sends once. False: the connection is gone. */
 static bool push(struct conn *c)
 {
@@ -407,7 +439,7 @@ static bool push(struct conn *c)
 	}
 	if (c->state == CONN_WRITING && !c->dead && (n > 0 || c->timer.place == 0)) {
 		c->since_us = loop_now_us(s->loop);
-		deadline(c, c->since_us + s->limits.write_us);
+		deadline(c, write_due(c));
 	}
 	rewatch(c);
 	return true;
@@ -437,8 +469,13 @@ static void begin_head(struct conn *c)
 static void deliver(struct conn *c, const struct http_head *head, size_t rest_at)
 {
 	const struct conns_hooks *h = &c->home->hooks;
-	struct buf whole = c->in;
+	struct buf whole;
 
+	if (c->home->unsent / ANSWERS_FACTOR > c->home->limits.answers_bytes) {
+		refuse(c, 503, "too many answers wait for their readers");
+		return;
+	}
+	whole = c->in;
 	c->in = (struct buf){0};
 	if (whole.len > rest_at)
 		buf_add(&c->in, whole.data + rest_at, whole.len - rest_at);
@@ -481,19 +518,40 @@ static bool ask_head(struct conn *c, const struct http_head *head, bool has_body
 	return true;
 }
 
-/* More of the body is to come. Keeps its place in line when there is no room. */
-static void want_body(struct conn *c)
+static void wait_on(struct conn *c)
+{
+	int64_t again_us = loop_now_us(c->home->loop) + SLOW_US / 2, due_us = c->flow_us + c->home->limits.body_us;
+
+	deadline(c, again_us < due_us ? again_us : due_us);
+}
+
+/* More of the body is to come than is free. Keeps its place in line when there is no room. */
+static void want_room(struct conn *c)
 {
 	struct conns *s = c->home;
 
 	if (s->waiting.next == &s->waiting && fits(s, body_need(c))) {
-		grant(c);
+		reserve(c);
+		if (c->state == CONN_HEAD)
+			begin_body(c);
 		return;
 	}
 	c->state = CONN_WAITING;
+	c->flow_us = loop_now_us(s->loop);
 	ring_put(&s->waiting, &c->waiting, c);
-	deadline(c, loop_now_us(s->loop) + s->limits.body_us);
+	wait_on(c);
 	rewatch(c);
+}
+
+/* Too long in line? Else those before it are looked at. */
+static void still_waiting(struct conn *c)
+{
+	if (loop_now_us(c->home->loop) >= c->flow_us + c->home->limits.body_us) {
+		refuse(c, 503, "no room for the body now");
+		return;
+	}
+	wait_on(c);
+	refuse_slow_bodies(c->home);
 }
 
 static void begin_body(struct conn *c)
@@ -502,12 +560,13 @@ static void begin_body(struct conn *c)
 	struct conns *s = c->home;
 
 	c->state = CONN_BODY;
+	c->flow_us = loop_now_us(s->loop);
 	if (c->expects && c->in.len == c->head_len) {
 		http_put_reply(&c->out, &go_on, c->minor, false, NULL);
 		ring_put(&s->held, &c->held, c);
 	}
 	c->expects = false;
-	deadline(c, loop_now_us(s->loop) + s->limits.body_us);
+	deadline(c, c->flow_us + s->limits.body_us);
 	rewatch(c);
 }
 
@@ -598,8 +657,10 @@ static void read_body(struct conn *c, size_t fresh, const struct http_head *head
 		deliver(c, head, rest_at);
 	else if (whole > 0)
 		deliver_later(c, rest_at);
+	else if (c->reserved == 0 && c->body_len >= READ_MAX)
+		want_room(c);
 	else if (c->state == CONN_HEAD)
-		want_body(c);
+		begin_body(c);
 }
 
 /* input */
@@ -697,7 +758,7 @@ static void on_timer(void *arg)
 	else if (c->state == CONN_BODY)
 		refuse(c, 408, "the body of the request took too long");
 	else if (c->state == CONN_WAITING)
-		refuse(c, 503, "no room for the body now");
+		still_waiting(c);
 	else
 		end(c);
 }
@@ -748,6 +809,8 @@ static int rank(const struct conn *c)
 	if (c->state == CONN_LINGER || (c->state == CONN_HEAD && c->in.len == 0))
 		return 3;
 	if (c->state == CONN_HEAD || c->state == CONN_WAITING || c->state == CONN_BODY)
+		return 2;
+	if (c->state == CONN_WRITING && loop_now_us(c->home->loop) - c->since_us >= SLOW_US)
 		return 2;
 	return c->state == CONN_ASKED && c->parked ? 1 : 0;
 }

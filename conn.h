@@ -10,10 +10,10 @@ struct conn;
 
 struct conns_limits {
 	size_t body_bytes;                                         /* one request's body; over: 413 */
-	size_t bodies_bytes;                                       /* all bodies in flight; the rest wait unread */
+	size_t bodies_bytes;                                       /* all large bodies in flight; the rest wait unread */
 	size_t answers_bytes;                                      /* all answers that have not left; beyond, those are given up whose peers do not read */
 	int connections;                                           /* 0: what FD_SETSIZE and the process's limit allow, less 64 */
-	int64_t head_us, body_us, write_us, idle_us;               /* deadlines: the whole head, the whole body, a stalled write of an answer, idle between requests */
+	int64_t head_us, body_us, write_us, idle_us;               /* deadlines: the whole head, the whole body, a write that stalls, idle between requests */
 	const char *fields;                                        /* header lines for every answer, or NULL; must outlive it */
 };
 

@@ -564,19 +564,26 @@ static void a_peer_that_reads_nothing_is_not_read_and_in_the_end_closed(void **s
 	assert_int_equal(conns_count(b->conns), 0);
 }
 
-static void a_slow_reader_that_goes_on_reading_is_borne(void **state)
+/* A new connection is worth more than an answer that has not been taken for two seconds. */
+static void under_pressure_slow_readers_go_like_the_unfinished(void **state)
 {
 	struct bench *b = *state;
-	int fd = dial_say(b, GET("/x"));
-	char byte[10];
+	int fds[3], late;
 
-	fakeworld_capacity(b->world, fd, 10);
-	for (int i = 0; i < 10; i++) {
-		turn(b);
-		pass(b, 15 * SECONDS);
-		assert_int_equal(b->env.recv(b->world, fd, byte, sizeof byte), 10);
-		assert_int_equal(conns_count(b->conns), 1);
+	for (int i = 0; i < 3; i++) {
+		fds[i] = dial_say(b, GET("/x"));
+		fakeworld_capacity(b->world, fds[i], 10);
+		turns(b, 2);
 	}
+	late = dial(b);
+	turns(b, 2);
+	heard(b, late, 503, "too many connections\n", 'o');
+	pass(b, 2 * SECONDS);
+	late = dial_say(b, GET("/late"));
+	turns(b, 2);
+	heard(b, late, 200, "/late", 'o');
+	assert_int_equal(hear(b, fds[0]), 'c');
+	assert_int_equal(hear(b, fds[1]), 'o');
 }
 
 static void an_early_refusal_is_read_by_a_peer_that_is_still_sending(void **state)
@@ -690,6 +697,25 @@ static void say_much(struct bench *b, int fd, size_t n)
 	free(bytes);
 }
 
+/* Some bytes now and then are borne for as long as a whole answer of that length may take, and no longer. */
+static void a_slow_reader_is_borne_for_a_while(void **state)
+{
+	struct bench *b = *state;
+	int fd = dial_say(b, POST("100000")), i;                   /* which comes back: 6 s at the slowest rate, and the 20 of every write */
+	char bytes[10];
+
+	fakeworld_capacity(b->world, fd, 10);
+	say_much(b, fd, 60000);
+	turns(b, 5);
+	say_much(b, fd, 40000);
+	turns(b, 3);
+	for (i = 0; i < 40 && conns_count(b->conns) == 1; i++) {
+		pass(b, SECONDS);
+		(void)b->env.recv(b->world, fd, bytes, sizeof bytes);
+	}
+	assert_in_range(i, 25, 28);
+}
+
 static void chunks_over_the_cap_are_refused_as_they_come(void **state)
 {
 	struct bench *b = *state;
@@ -725,71 +751,98 @@ static void a_body_of_exactly_the_cap_is_taken(void **state)
 	heard(b, fd, 200, "yyyy", 'o');
 }
 
+/* A body of n bytes is begun, and so much of it is sent that it needs room: the peer's end. */
+static int begin_large(struct bench *b, const char *head)
+{
+	int fd = dial_say(b, head);
+
+	say_much(b, fd, 17000);
+	turns(b, 4);
+	return fd;
+}
+
 static void bodies_beyond_the_memory_wait_unread_in_line(void **state)
 {
 	struct bench *b = *state;
 	int fds[5];
 
-	for (int i = 0; i < 5; i++) {
-		fds[i] = dial_say(b, POST("100000"));
-		turns(b, 2);
-	}
-	say_much(b, fds[3], 1000);
-	say_much(b, fds[4], 1000);
-	turns(b, 5);
+	for (int i = 0; i < 5; i++)
+		fds[i] = begin_large(b, POST("100000"));
 	b->env.close(b->world, fds[0]);                            /* one place is free: the first in line has it */
 	turns(b, 3);
 	for (int i = 3; i <= 4; i++) {
 		say_much(b, fds[i], 60000);
 		turns(b, 10);
 	}
-	say_much(b, fds[3], 39000);
+	say_much(b, fds[3], 23000);
 	turns(b, 10);
 	heard(b, fds[3], 200, "yyy", 'o');
-	say_much(b, fds[4], 39000);                                /* which passes the place on */
+	say_much(b, fds[4], 23000);                                /* which passes the place on */
 	turns(b, 10);
 	heard(b, fds[4], 200, "yyy", 'o');
 	told(b, "/p /p ");
 }
 
-static void a_small_body_does_not_overtake_a_large_one_that_waits(void **state)
+static void a_medium_body_does_not_overtake_a_large_one_that_waits(void **state)
 {
 	struct bench *b = *state;
-	int fds[3], small;
+	int fds[3], last;
 
-	fds[0] = dial_say(b, POST("100000"));
-	fds[1] = dial_say(b, POST("90000"));
-	fds[2] = dial_say(b, POST("50000"));
-	turns(b, 2);
-	dial_say(b, POST("100000"));
-	turns(b, 2);
-	small = dial_say(b, POST("2") "a");
-	turns(b, 2);
-	say(b, small, "b");
+	fds[0] = begin_large(b, POST("100000"));
+	fds[1] = begin_large(b, POST("90000"));
+	fds[2] = begin_large(b, POST("50000"));
+	begin_large(b, POST("100000"));
+	last = begin_large(b, POST("20000"));
+	say_much(b, last, 3000);
 	turns(b, 2);
 	told(b, "");
 	b->env.close(b->world, fds[1]);
 	turns(b, 3);
+	heard(b, last, 200, "yy", 'o');
+}
+
+/* An announcement takes nothing from others, nor does what waits: a body that is small goes by. */
+static void small_bodies_need_no_room(void **state)
+{
+	struct bench *b = *state;
+	int small;
+
+	for (int i = 0; i < 5; i++)
+		dial_say(b, POST("100000"));
+	turns(b, 2);
+	small = begin_large(b, POST("100000"));
+	say_much(b, small, 60000);
+	turns(b, 5);
+	say_much(b, small, 23000);
+	turns(b, 5);
+	heard(b, small, 200, "yy", 'o');
+	for (int i = 0; i < 4; i++)
+		begin_large(b, POST("100000"));
+	small = dial_say(b, POST("2") "a");
+	turns(b, 2);
+	say(b, small, "b");
+	turns(b, 2);
 	heard(b, small, 200, "ab", 'o');
 }
 
 static void a_body_larger_than_all_memory_is_taken_alone(void **state)
 {
 	struct bench *b;
+	int fd, other;
 
 	(void)state;
 	setup_unlistened((void **)&b);
 	b->limits.bodies_bytes = 1000;
 	begin(b);
-	int fd = dial_say(b, POST("2000")), other = dial_say(b, POST("2") "a");
-	turns(b, 2);
-	say(b, other, "b");
+	fd = begin_large(b, POST("20000"));
+	other = begin_large(b, POST("18000"));
+	say_much(b, other, 1000);
 	turns(b, 2);
 	told(b, "");
-	say_much(b, fd, 2000);
-	turns(b, 3);
+	say_much(b, fd, 3000);
+	turns(b, 4);
 	heard(b, fd, 200, "yy", 'o');
-	heard(b, other, 200, "ab", 'o');
+	heard(b, other, 200, "yy", 'o');
 	teardown((void **)&b);
 }
 
@@ -852,21 +905,89 @@ static void no_more_answers_are_made_in_a_turn_than_there_is_memory_for(void **s
 	teardown((void **)&b);
 }
 
+static void what_has_a_body_is_refused_when_answers_are_far_over_the_memory(void **state)
+{
+	struct bench *b;
+	int fds[10], refused = 0;
+
+	(void)state;
+	setup_unlistened((void **)&b);
+	b->limits.answers_bytes = 12000;
+	begin(b);
+	for (int i = 0; i < 10; i++) {
+		fds[i] = dial_say(b, POST("5000"));
+		say_much(b, fds[i], 5000);
+	}
+	b->hold = true;
+	turns(b, 2);
+	assert_int_equal(count(b->told.data, "/p"), 5);
+	b->hold = false;
+	turns(b, 2);
+	for (int i = 0; i < 10; i++) {
+		hear(b, fds[i]);
+		refused += strstr(b->got.data, "HTTP/1.1 503 ") && strstr(b->got.data, "wait for their readers") ? 1 : 0;
+	}
+	assert_int_equal(refused, 5);
+	teardown((void **)&b);
+}
+
 static void who_waits_for_memory_too_long_is_told_to_come_again(void **state)
+{
+	struct bench *b;
+	int fds[7];
+
+	(void)state;
+	setup_unlistened((void **)&b);
+	b->limits.body_bytes = 700000;
+	b->limits.bodies_bytes = 2100000;
+	begin(b);
+	for (int i = 0; i < 7; i++)
+		fds[i] = begin_large(b, POST("700000"));
+	for (int i = 0; i < 30; i++) {                             /* those before it are not slow */
+		hear(b, fds[6]);
+		assert_int_equal(b->got.len, 0);
+		for (int k = 0; k < 3; k++)
+			say_much(b, fds[k], 20000);
+		pass(b, SECONDS);
+	}
+	pass(b, SECONDS / 2);
+	heard(b, fds[6], 503, "no room for the body now\n", 'o');
+	for (int i = 0; i < 3; i++)
+		heard(b, fds[i], 408, "\n", 'o');
+	hear(b, fds[3]);                                           /* in line before it: has room now */
+	assert_int_equal(b->got.len, 0);
+	teardown((void **)&b);
+}
+
+static void slow_bodies_are_given_up_when_others_wait(void **state)
 {
 	struct bench *b = *state;
 	int fds[4];
 
-	for (int i = 0; i < 4; i++) {
-		fds[i] = dial_say(b, POST("100000"));
-		turns(b, 2);
-	}
-	pass(b, 29 * SECONDS);
-	hear(b, fds[3]);
-	assert_int_equal(b->got.len, 0);
-	pass(b, SECONDS);
 	for (int i = 0; i < 3; i++)
-		heard(b, fds[i], 408, "\n", 'o');
+		fds[i] = begin_large(b, POST("100000"));
+	pass(b, 20 * SECONDS);
+	for (int i = 0; i < 3; i++) {                              /* nobody else wants the room */
+		hear(b, fds[i]);
+		assert_int_equal(b->got.len, 0);
+		b->env.close(b->world, fds[i]);
+	}
+	turns(b, 2);
+	for (int i = 0; i < 4; i++)
+		fds[i] = begin_large(b, POST("100000"));
+	pass(b, 3 * SECONDS / 2);
+	for (int i = 0; i < 3; i++) {
+		hear(b, fds[i]);
+		assert_int_equal(b->got.len, 0);
+	}
+	pass(b, 2 * SECONDS);
+	for (int i = 0; i < 3; i++)
+		heard(b, fds[i], 408, "while others waited\n", 'c');
+	say_much(b, fds[3], 60000);
+	turns(b, 5);
+	say_much(b, fds[3], 23000);
+	turns(b, 5);
+	heard(b, fds[3], 200, "yy", 'o');
 }
 
 /* pressure */
@@ -1035,18 +1156,22 @@ int main(void)
 		IN_WORLD(asking_keeps_the_bytes_of_the_request_and_of_the_next),
 		IN_WORLD(a_parked_peer_may_pipeline_only_a_little),
 		IN_WORLD(a_peer_that_reads_nothing_is_not_read_and_in_the_end_closed),
-		IN_WORLD(a_slow_reader_that_goes_on_reading_is_borne),
+		cmocka_unit_test_setup_teardown(under_pressure_slow_readers_go_like_the_unfinished, setup_three, teardown),
 		IN_WORLD(an_early_refusal_is_read_by_a_peer_that_is_still_sending),
 		cmocka_unit_test(patience_ends_when_it_was_said_to),
 		IN_WORLD(a_head_dripping_in_does_not_extend_its_deadline),
 		IN_WORLD(a_head_has_its_own_time_after_idling),
 		IN_WORLD(a_parked_poll_has_no_deadline),
+		IN_WORLD(a_slow_reader_is_borne_for_a_while),
 		IN_WORLD(chunks_over_the_cap_are_refused_as_they_come),
 		IN_WORLD(a_body_of_exactly_the_cap_is_taken),
 		IN_WORLD(bodies_beyond_the_memory_wait_unread_in_line),
-		IN_WORLD(a_small_body_does_not_overtake_a_large_one_that_waits),
+		IN_WORLD(a_medium_body_does_not_overtake_a_large_one_that_waits),
+		IN_WORLD(small_bodies_need_no_room),
 		cmocka_unit_test(a_body_larger_than_all_memory_is_taken_alone),
 		IN_WORLD(who_waits_for_memory_too_long_is_told_to_come_again),
+		IN_WORLD(slow_bodies_are_given_up_when_others_wait),
+		cmocka_unit_test(what_has_a_body_is_refused_when_answers_are_far_over_the_memory),
 		cmocka_unit_test(who_does_not_read_is_given_up_when_answers_fill_the_memory),
 		cmocka_unit_test(no_more_answers_are_made_in_a_turn_than_there_is_memory_for),
 		cmocka_unit_test_setup_teardown(pressure_closes_idle_then_unfinished_then_parked_then_refuses, setup_three, teardown),
