@@ -19,7 +19,12 @@
 #define WAIT_MAX_US INT64_C(1000000000000)                     /* some systems refuse more than 10^8 s; an early wake does no harm */
 #define DESCRIPTORS_MAX 65536                                  /* where the system cannot list them, no higher one is looked for */
 
-/* The one place for what POSIX of 2008 does not name: the clock that counts suspend, and getentropy (POSIX of 2024). */
+/* The one place for what POSIX of 2008 does not name: the clock that counts suspend, getentropy (POSIX of 2024), and where glibc takes large blocks from:
+ * else it learns to take them from its heap, which does not shrink when the flood that wanted them is over. */
+#ifdef __GLIBC__
+#include <malloc.h>
+#define LARGE_BLOCK 65536
+#endif
 #if !defined(CLOCK_BOOTTIME) && defined(__linux__)
 #define CLOCK_BOOTTIME 7
 #endif
@@ -380,6 +385,9 @@ void env_real(struct env *env)
 	memset(&ignore, 0, sizeof ignore);
 	ignore.sa_handler = SIG_IGN;
 	must(sigaction(SIGPIPE, &ignore, NULL) == 0);
+#ifdef __GLIBC__
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+#endif
 	*env = (struct env){
 		.mono_us = real_mono_us, .wall_ms = real_wall_ms, .random = real_random,
 		.listen = real_listen, .accept = real_accept, .connect = real_connect, .connected = real_connected,
