@@ -1,90 +1,133 @@
 #!/bin/sh
 # mutants.sh [NAME...]: deliberate faults, one at a time: each is put into a copy of the sources, built, and must make a test fail. All, or those named.
-# Prints one line each, which test caught it first, and at the end how many were caught. A fault whose text is no longer in its file, or that does not
-# compile, is an error of this table. The table: name, file, the tests to ask first (unit tests by name; the world is asked after them, then all unit
-# tests, then the real processes), then the text that is taken away (-) and what stands there instead (+); both may be several lines.
+# Prints one line each, what caught it first, and at the end how many were caught. A fault whose text is not in its file, or that does not compile, is an
+# error of this table; so is a test that fails without any fault. JOBS: how many at a time (2). The table: name, file, the tests to ask first (then come
+# the world, all unit tests, more of the world, the real processes), then the text that is taken away (-) and what stands there instead (+); both may be
+# several lines.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-make=${MAKE:-make}
+make="${MAKE:-make} -s STATIC=no CFLAGS=-O1"
+jobs=${JOBS:-2}
 only=" $* "
-dir=build/mutants
-log=$(pwd)/build/mutants.log
+build=$(pwd)/build
 began=$(date +%s)
-caught=0 survived='' broken=''
+units="recover turn journal db http conn loop json call run conf url lookup migrate util env"
+found=$build/mutants.found
 
-table() { sed '1,/^exit .*# the table$/d' "$0"; }
+table() { sed '1,/^exit .*# the table$/d' "$build/../t/mutants.sh"; }
 
-# tree: a built copy, every test in it passing without a fault
+# tree: a built copy, every test in it passing without a fault; and one more for each further job
 tree() {
-	rm -rf "$dir"
-	mkdir -p "$dir"
-	tar cf - --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.a' . | (cd "$dir" && tar xf -)
-	cd "$dir" || exit 1
-	rm -f server agent t/*_test
-	$make -s STATIC=no all tools check-quick >"$log" 2>&1 || { tail -n 20 "$log"; echo "mutants: the sources fail without any fault"; exit 1; }
+	rm -rf "$build"/mutants.*
+	mkdir -p "$build/mutants.0"
+	tar cf - --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.a' . | (cd "$build/mutants.0" && tar xf -)
+	cd "$build/mutants.0" || exit 1
+	log=$build/mutants.0.log
+	rm -f server agent t/*_test t/jsoncheck t/httpget
+	by="does not compile"
+	$make all tools >"$log" 2>&1 && by=$(stage sim $units operator process)
+	if [ -n "$by" ]; then
+		tail -n 40 "$log"
+		echo "mutants: the sources fail without any fault: $by"
+		exit 1
+	fi
+	for job in $(seq_to "$jobs"); do
+		cp -Rp "$build/mutants.0" "$build/mutants.$job"
+	done
 }
 
-# replace OLD-FILE NEW-FILE SOURCE: the first place where all of OLD stands becomes NEW; false where there is none
+# seq_to N: 1 .. N - 1
+seq_to() { awk -v n="$1" 'BEGIN { for (i = 1; i < n; i++) print i }'; }
+
+# replace OLD-FILE NEW-FILE SOURCE: the one place where all of OLD stands becomes NEW; false where there is none, or more, or nothing changes
 replace() {
 	awk 'FNR == 1 { file++ } file == 1 { old = old (FNR > 1 ? "\n" : "") $0 } file == 2 { new = new (FNR > 1 ? "\n" : "") $0 } file == 3 { all = all $0 "\n" }
-		END { at = index(all, old); if (!at || old == "") exit 1; printf "%s%s%s", substr(all, 1, at - 1), new, substr(all, at + length(old)) }' "$1" "$2" "$3" >mutant.c
+		END { at = index(all, old); rest = substr(all, at + length(old)); if (!at || old == "" || old == new || index(rest, old)) exit 1
+			printf "%s%s%s", substr(all, 1, at - 1), new, rest }' "$1" "$2" "$3" >mutant.c
 }
 
-# stage TESTS: builds and runs them; says on which it failed
+# why: what failed, from the end of the log
+why() {
+	text=$(sed -n -e 's/^\[  FAILED  \] \([a-z][a-z_0-9]*\).*/\1/p' -e 's/.*\(G[0-9] violated: .*\)/\1/p' "$log" | head -n 1 | cut -c 1-100)
+	[ -n "$text" ] || text=$(sed -n 's/^(.* \(ended with status .*\))$/\1/p' "$log")
+	printf '%s: %s' "$1" "$text"
+}
+
+# stage TESTS: builds and runs them; says which failed, and on what
 stage() {
 	for test in "$@"; do
-		case $test in sim) program="build/sim --seed=1 --runs=600" target=build/sim ;; *) program=t/${test}_test target=t/${test}_test ;; esac
-		case $test in operator | process) target="all tools $target" ;; esac
-		# shellcheck disable=SC2086
-		$make -s STATIC=no $target >>"$log" 2>&1 || { echo "does not compile"; return 2; }
-		LIMIT=${LIMIT:-150} sh t/check.sh "$program" >>"$log" 2>&1 || { echo "$test"; return 0; }
+		program=t/${test}_test target=t/${test}_test
+		case $test in
+		sim) program="build/sim --seed=1 --runs=80" target=build/sim ;;
+		more) program="build/sim --seed=81 --runs=900" target=build/sim ;;
+		operator | process) target="all tools $target" ;;
+		esac
+		$make $target >"$log" 2>&1 || { echo "does not compile"; return 2; }
+		LIMIT=${LIMIT:-150} sh t/check.sh "$program" >"$log" 2>&1 || { why "$test"; return 0; }
 	done
 	return 1
 }
 
 # one NAME FILE TESTS, with the texts in the files old and new
 one() {
-	name=$1 file=$2 tests=$3
-	[ "$only" = '  ' ] || case $only in *" $name "*) ;; *) return ;; esac
-	cp "$file" original
-	printf '' >"$log"
-	if ! replace old new "$file"; then
-		broken="$broken $name"
-		printf '%-28s %-12s THE TEXT IS NOT THERE\n' "$name" "$file"
-		return
+	name=$1 file=$2 tests=$3 mark=B by="its text is not there, or not once"
+	cp -p "$file" original
+	if replace old new "$file"; then
+		cp mutant.c "$file"
+		by=$(stage $tests sim $units more operator process)
+		case $? in
+		0) mark=C by="caught by $by" ;;
+		1) mark=S by=SURVIVED ;;
+		*) grep error: "$log" | head -n 3 ;;
+		esac
+		cp original "$file"
 	fi
-	cp mutant.c "$file"
-	# shellcheck disable=SC2086
-	by=$(stage $tests sim recover journal db http conn loop json call run conf url lookup operator process)
-	case $? in
-	0) caught=$((caught + 1)) && printf '%-28s %-12s caught by %s\n' "$name" "$file" "$by" ;;
-	1) survived="$survived $name" && printf '%-28s %-12s SURVIVED\n' "$name" "$file" ;;
-	*) broken="$broken $name" && printf '%-28s %-12s %s\n' "$name" "$file" "$by" && tail -n 5 "$log" ;;
-	esac
-	cp original "$file"
+	printf '%-30s %-11s %s\n' "$name" "$file" "$by"
+	echo "$mark $name" >>"$found"
 }
 
-lines=$(mktemp) && table >"$lines" || exit 1
-trap 'rm -f "$lines"' EXIT
+# worker JOB: every jobs-th of the table, in its own tree
+worker() {
+	job=$1 at=0 name=
+	cd "$build/mutants.$job" || exit 1
+	log=$build/mutants.$job.log
+	while IFS= read -r line || [ -n "$line" ]; do
+		case $line in
+		'#'*) ;;
+		'') [ -z "$name" ] || turn; name= ;;
+		'- '*) printf '%s\n' "${line#- }" >>old ;;
+		'+ '*) printf '%s\n' "${line#+ }" >>new ;;
+		'+') printf '\n' >>new ;;
+		*) name=${line%% *} rest=${line#* } file=${rest%% *} tests=${rest#"$file"}; : >old; : >new ;;
+		esac
+	done <"$build/mutants.table"
+	[ -z "$name" ] || turn
+}
+
+turn() {
+	case $only in '  ' | *" $name "*) ;; *) return ;; esac
+	at=$((at + 1))
+	[ $((at % jobs)) -ne "$job" ] || one "$name" "$file" "$tests"
+}
+
+names() { sed -n "s/^$1 / /p" "$found" | tr -d '\n'; }
+count() { grep -c "^$1" "$found"; }
+
+mkdir -p "$build"
 tree
-name=
-while IFS= read -r line || [ -n "$line" ]; do
-	case $line in
-	'#'*) ;;
-	'') [ -z "$name" ] || one "$name" "$file" "$tests"; name= ;;
-	'- '*) printf '%s\n' "${line#- }" >>old ;;
-	'+ '*) printf '%s\n' "${line#+ }" >>new ;;
-	'+') printf '\n' >>new ;;
-	*) name=${line%% *} rest=${line#* } file=${rest%% *} tests=${rest#"$file"}; : >old; : >new ;;
-	esac
-done <"$lines"
-[ -z "$name" ] || one "$name" "$file" "$tests"
-[ -z "$broken" ] || echo "errors of the table:$broken"
-[ -z "$survived" ] || echo "survived:$survived"
-total=$caught
-for name in $survived $broken; do total=$((total + 1)); done
-echo "$caught of $total caught, in $(($(date +%s) - began)) s"
-[ -z "$survived$broken" ]
+table >"$build/mutants.table"
+: >"$found"
+pids=
+trap 'kill $pids 2>/dev/null' INT TERM
+for job in 0 $(seq_to "$jobs"); do
+	worker "$job" &
+	pids="$pids $!"
+done
+wait
+[ -z "$(names B)" ] || echo "errors of the table:$(names B)"
+[ -z "$(names S)" ] || echo "survived:$(names S)"
+echo "$(count C) of $(count '[BCS]') caught, in $(($(date +%s) - began)) s"
+[ "$(count C)" -gt 0 ] && [ "$(count '[BS]')" -eq 0 ]
 exit $? # the table
 # Durability.
 sync-normal db.c db
@@ -312,8 +355,8 @@ handed-to-the-dead claim.c
 +
 
 own-not-recovered claim.c
-- 	if (!m->paused && conn_alive(conn) && recover_own(m, conn, &p->who))
-+ 	if (m->paused && conn_alive(conn) && recover_own(m, conn, &p->who))
+- 	if (!m->paused && recover_own(m, conn, &p->who))
++ 	if (m->paused && recover_own(m, conn, &p->who))
 
 handed-out-while-paused claim.c
 - 	bool work = !m->paused && m->first && next_pending(m, &c);
@@ -361,3 +404,417 @@ backup-hands-out server.c
 audit-sees-no-double audit.c
 - 	judge_starts(a, c, id, &story);
 + 	(void)judge_starts;
+
+# More of durability.
+rolled-back-is-well db.c db
+- 	db_rollback(d);
+- 	return DB_FULL;
++ 	db_rollback(d);
++ 	return DB_OK;
+
+deleted-file-not-seen db.c db
+- 	if (stat(d->path, &st) != 0 || st.st_dev != d->dev || st.st_ino != d->ino)
++ 	if (stat(d->path, &st) == 0 && st.st_ino == 0)
+
+file-not-locked db.c db
+- 	else if (fcntl(d->lock, F_SETLK, &want) == 0) {
++ 	else if (fcntl(d->lock, F_SETLK, &want) == 0 || d->lock >= 0) {
+
+key-in-a-later-transaction api.c
+- 	if (key)
+- 		store_key_add(api->store, key, &c);
++ 	if (key) {
++ 		(void)db_commit(store_db(api->store));
++ 		db_begin(store_db(api->store));
++ 		store_key_add(api->store, key, &c);
++ 	}
+
+held-not-saved store.c recover
+- 	db_bind_int(q, 7, c->held);
++ 	db_bind_int(q, 7, 0);
+
+cancel-not-saved store.c recover
+- 	db_bind_int(q, 14, c->cancel_requested);
++ 	db_bind_int(q, 14, 0);
+
+redeliveries-not-saved store.c recover
+- 	db_bind_int(q, 6, c->redelivered);
++ 	db_bind_int(q, 6, 0);
+
+row-taken-for-the-id store.c
+-  && store_get(s, row, out) && out->nonce == nonce && out->created_at == created_at;
++  && store_get(s, row, out);
+
+# More of the journal.
+open-entries-not-owed poll.c
+- 	owe_all_open(p);
+- 	for (int i = 0; i < set->slots; i++)
++ 	for (int i = 0; i < set->slots; i++)
+
+interrupted-told-as-unbegun poll.c
+- 		: e.state == JOURNAL_STARTED ? REPORT_INTERRUPTED : REPORT_NOT_STARTED, done
++ 		: REPORT_NOT_STARTED, done
+
+held-told-as-unbegun poll.c
+- 	report_record(s, e->state == JOURNAL_NOT_STARTED ? REPORT_NOT_STARTED : e->state == JOURNAL_STARTED ? REPORT_INTERRUPTED
++ 	report_record(s, e->state != JOURNAL_FINISHED ? REPORT_NOT_STARTED
+
+unwritten-is-begun poll.c
+- 		if (good) {
+- 			written(p, w);
++ 		if (good || w->kind == WRITE_START) {
++ 			written(p, w);
+
+start-waits-for-room poll.c
+- 	if (w->kind == WRITE_START) {
++ 	if (w->kind == WRITE_START && s->attempt < 0) {
+
+result-waits-for-room poll.c
+- 	} else if (w->kind == WRITE_FINISH && s->state == SLOT_WRITING) {
++ 	} else if (w->kind == WRITE_FINISH && s->attempt < 0) {
+
+answer-of-before-the-restore poll.c
+- 		if (!p->reopening || w->kind != WRITE_ANSWERED)
+- 			apply(p, w);
++ 		apply(p, w);
+
+restore-opens-nothing journal.c journal
+- 	db_run(j->db, change(j, "UPDATE entries SET answer = 'OPEN' WHERE answer = 'ANSWERED'"));
++
+
+restore-heard-each-time journal.c journal
+- 	meta_put(j, "restore", restore);
++
+
+open-entries-pruned journal.c journal
+- 		"AND answer <> 'OPEN' AND answered_at < ?1");
++ 		"AND IFNULL(answered_at, 0) < ?1");
+
+young-answers-pruned journal.c journal
+- 		"AND answer <> 'OPEN' AND answered_at < ?1");
++ 		"AND answer <> 'OPEN'");
+
+tombstone-over-an-end journal.c journal
+- 		"WHERE state = 'STARTED' AND answer = 'OPEN'");
++ 	);
+
+unreadable-is-nothing-held journal.c journal
+- 	if (db_broken(j->db))
+- 		env_fatal(j->env, "the journal cannot be read after a change to it failed");
++
+
+fence-not-written poll.c
+- 	if (fence)
+- 		journal_fence(p->journal);
++
+
+fenced-polls-on poll.c
+- 	p->fencing = p->draining = p->eager = true;
+- 	s->state = SLOT_RESTING;
++ 	rest_on(s);
+
+stopping-agent-begins poll.c
+- 	} else if (p->draining || p->fencing) {
++ 	} else if (p->fencing) {
+
+stopping-agent-polls poll.c
+- 	return !p->draining && !p->full &&
++ 	return !p->full &&
+
+other-slot-not-asked poll.c
+- o->attempt >= s->attempt && strcmp(o->id, s->id) == 0)
++ o->attempt > s->attempt && strcmp(o->id, s->id) == 0)
+
+beats-too-rare poll.c
+- s->lease_ms * 1000 / 3, send_beat, s);
++ s->lease_ms * 1000 * 2, send_beat, s);
+
+cancel-not-heard poll.c
+- 	if (beat == BEAT_CANCEL)
++ 	if (beat == BEAT_CANCEL && s->attempt < 0)
+
+overruled-runs-on poll.c
+- 	else if (beat == BEAT_STOP)
++ 	else if (beat == BEAT_STOP && s->attempt < 0)
+
+outage-stops-what-runs report.c
+- m != MEANS_HEARD ? BEAT_UNHEARD :
++ m != MEANS_HEARD ? BEAT_STOP :
+
+overruled-sent-again report.c
+- 		return MEANS_OVERRULED;
++ 		return r->beat ? MEANS_OVERRULED : MEANS_AGAIN;
+
+denied-means-orphan report.c
+- 	if (a->status == 401 || a->status == 403 || a->status == 408 || a->status == 429)
+- 		return MEANS_AGAIN;
++
+
+orphan-sent-again report.c
+- 	return a->status >= 400 && a->status <= 499 ? MEANS_ORPHAN : MEANS_AGAIN;
++ 	return MEANS_AGAIN;
+
+redirects-without-end run.c run
+- 	if (++r->redirects > REDIRECTS_MAX) {
++ 	if (++r->redirects > 1000000) {
+
+# More of evidence.
+no-journal-is-no-entry recover.c recover
+- 	return who->journal_id && same(c->journal_id, who->journal_id);
++ 	return same(c->journal_id, who->journal_id);
+
+doubt-is-cancelled recover.c recover
+- 	if (table[q->evidence].doubt != FAILURE_NONE && !q->is_idempotent)
++ 	if (table[q->evidence].doubt != FAILURE_NONE && !q->is_idempotent && !q->cancel_requested)
+
+completed-begins-again recover.c recover
+- 	if (c->status == STATUS_COMPLETED)
+- 		return RECOVER_ALREADY_SETTLED;
+- 	become(c, &running, now_ms);
++ 	become(c, &running, now_ms);
+
+adopted-without-a-holder recover.c recover
+- 	c->agent_id = in->who.agent_id;
+- 	c->journal_id = in->who.journal_id;
+- 	c->boot_id = in->who.boot_id;
+- 	c->lease_ms = 0;
++ 	c->lease_ms = 0;
+
+adopted-attempt-not-kept recover.c recover
+- 	c->attempt = in->attempt;
++ 	c->attempt++;
+
+adopted-with-old-evidence recover.c recover
+- 	c->redelivered = 0;
+- 	c->held = HELD_NONE;
+- 	c->agent_id = in->who.agent_id;
++ 	c->redelivered = 0;
++ 	c->agent_id = in->who.agent_id;
+
+given-with-old-evidence recover.c recover
+- 	c->redelivered = 0;
+- 	c->held = HELD_NONE;
+- 	c->agent_id = who->agent_id;
++ 	c->redelivered = 0;
++ 	c->agent_id = who->agent_id;
+
+given-with-old-redeliveries recover.c recover
+- 	c->attempt++;
+- 	c->redelivered = 0;
++ 	c->attempt++;
+
+repeat-is-refused recover.c recover
+- 	if (c->held == held)
+- 		return RECOVER_OK;
++
+
+retry-forgets-evidence recover.c recover
+- 		c->max_attempts++;
++ 		c->max_attempts++;
++ 		c->held = HELD_NONE;
+
+retry-allows-no-more recover.c recover
+- 		c->max_attempts++;
++
+
+retry-stays-cancelled recover.c recover
+- 		c->cancel_requested = false;
++
+
+resolves-what-runs recover.c recover
+- 	if (c->status != STATUS_FAILED)
+- 		return RESOLVE_NOT_FAILED;
++ 	if (c->status == STATUS_COMPLETED)
++ 		return RESOLVE_NOT_FAILED;
+
+interrupted-undoes-a-retry recover.c recover
+- 	if (c->status == STATUS_RUNNING || in_doubt)
++ 	if (c->status == STATUS_RUNNING || in_doubt || !c->is_idempotent)
+
+interrupted-says-nothing-new recover.c recover
+- 	if (c->status == STATUS_RUNNING || in_doubt)
++ 	if (c->status == STATUS_RUNNING && !in_doubt)
+
+heartbeat-undoes-doubt recover.c recover
+- !(c->status == STATUS_FAILED && c->failure == FAILURE_AGENT_LOST))
++ c->status != STATUS_FAILED)
+
+redelivery-keeps-the-boot recover.c recover
+- 	c->boot_id = who->boot_id;
+- 	c->started_at = now_ms;
++ 	c->started_at = now_ms;
+
+redelivery-not-counted recover.c recover
+- 	c->redelivered++;
++
+
+lost-journal-proves-it recover.c recover
+- 	bool never = same_journal(c, who);
++ 	bool never = same_journal(c, who) || c->row > 0;
+
+cancel-ends-what-runs recover.c recover
+- 	if (c->status == STATUS_PENDING)
+- 		become(c, &v, now_ms);
++ 	become(c, &v, now_ms);
+
+late-evidence-untold recover.c recover
+- 	if (late)
+- 		tell(
++ 	if (late && c->row < 0)
++ 		tell(
+
+# More of polls and leases.
+boot-not-kept claim.c
+- 	store_journal_put(m->store, who->journal_id, who->boot, who->boot_id);
++
+
+vanished-slot-forgotten claim.c
+- 	store_running(m->store, find_stray, m);
+- 	return true;
++ 	return true;
+
+vanished-slot-of-this-boot claim.c
+-  && same(out->journal_id, who->journal_id) && !same(out->boot_id, who->boot_id))
++  && same(out->journal_id, who->journal_id))
+
+vanished-slots-outlive-rollback api.c
+- 	dispatch_load(api->dispatch);
+- 	claim_load(api->claim);
++ 	dispatch_load(api->dispatch);
+
+start-is-no-hearing claim.c
+- 		heard_us = m->start_us;
++ 		heard_us = m->start_us - m->lease_ms * 1000;
+
+refused-poll-is-heard claim.c
+- 	if (taken_ms > 0) {
++ 	if (taken_ms > 0) {
++ 		if (h)
++ 			h->at_us = dispatch_clock_us(m->dispatch);
+
+reports-are-not-heard api.c
+- 	claim_hear(rq->api->claim, &in.who);
++
+
+parked-for-a-lease claim.c
+- 	wait = wait > lease / 3 ? lease / 3 : wait;
++ 	wait = wait > lease ? lease : wait;
+
+parked-for-ever claim.c
+- 	wait = wait > WAIT_MS_MAX ? WAIT_MS_MAX : wait;
++
+
+redelivered-to-the-dead claim.c
+- 	if ((n > 0 || m->strays_count > 0) && !conn_alive(conn))
+- 		return false;
++
+
+ready-means-pending claim.c
+- 		if (store_get(m->store, row, c) && c->status == STATUS_PENDING)
++ 		if (store_get(m->store, row, c))
+
+refused-work-is-forgotten claim.c
+- 	if (work)
+- 		dispatch_note(m->dispatch, &c);
++
+
+redelivered-on-the-old-lease claim.c
+- 	dispatch_renew(m->dispatch, c);
+- 	answer_command(
++ 	answer_command(
+
+redelivery-while-paused claim.c
+- 	if (!m->paused && recover_own(m, conn, &p->who))
++ 	if (recover_own(m, conn, &p->who))
+
+pause-not-told claim.c
+- 	if (w->home->paused)
++ 	if (w->home->paused && w->home->lease_ms < 0)
+
+leases-forgotten-at-the-start dispatch.c
+- 	store_running(d->store, load_lease, d);
++ 	(void)load_lease;
+
+lease-ends-while-deaf dispatch.c
+- 	if (dispatch_clock_us(d) < l->end_us) {
++ 	if (d->lease_us < 0) {
+
+own-lease-not-kept dispatch.c
+- (lease_ms ? lease_ms * 1000 : d->lease_us);
++ (lease_ms < 0 ? lease_ms * 1000 : d->lease_us);
+
+heartbeat-renews-nothing api.c
+- 	if (renew)
+- 		dispatch_renew(
++ 	if (renew && c.lease_ms < 0)
++ 		dispatch_renew(
+
+youngest-first dispatch.c
+- d->ready[(i - 1) / 2] > row; i = (i - 1) / 2)
++ d->ready[(i - 1) / 2] < row; i = (i - 1) / 2)
+
+requeued-is-not-ready dispatch.c
+- 	if (row > d->horizon)
+- 		return;
++ 	if (row > d->horizon || row < d->newest)
++ 		return;
+
+beyond-the-queue-is-lost dispatch.c
+- 	d->horizon = n == READY_FETCH ? rows[n - 1] : INT64_MAX;
++ 	d->horizon = INT64_MAX;
+
+full-queue-takes-none dispatch.c
+- 	if (d->ready_count >= READY_MAX && row > d->newest) {
+- 		d->horizon = row - 1;
+- 		return;
+- 	}
++ 	if (d->ready_count >= READY_MAX && row > d->newest)
++ 		return;
+
+live-names-forgotten dispatch.c
+- 			if (h->heard.parked || dispatch_live(d, &h->heard))
+- 				continue;
++ 			if (h->heard.parked)
++ 				continue;
+
+# More of what strangers send.
+key-of-another-payload api.c
+-  || memcmp(held.payload, asked->payload, held.payload_len) != 0)
++ )
+
+key-of-another-kind api.c
+- held.is_idempotent != asked->is_idempotent ||
++
+
+unknown-member-accepted api.c
+- 		} else if (i < count || strict) {
++ 		} else if (i < count) {
+
+other-origin-accepted api.c
+- 	else if (from_elsewhere(head))
++ 	else if (from_elsewhere(head) && api->set.lease_ms < 0)
+
+agents-token-opens-all api.c
+-  || (access == FOR_AGENTS && token_is(auth, api->set.agent_token));
++  || token_is(auth, api->set.agent_token);
+
+two-framings-accepted http.c http
+- 	if (f->codings > 0 && f->lengths > 0)
+- 		return bad(&f->why, 400, "both Content-Length and Transfer-Encoding");
++
+
+resume-not-kept api.c
+- 	store_fact_put(api->store, "paused", NULL);
++
+
+audit-sees-no-loss audit.c
+- 		judge_unknown(&a);
++
+
+audit-sees-no-outcome audit.c
+- 	judge_outcome(a, c, id, &story);
++
+
+audit-guesses audit.c
+- 		finding(a, false, id, c->attempt, "A1", "its agent keeps no journal");
++ 		;

@@ -41,6 +41,7 @@ struct agent {
 	struct poll *poll;
 	struct simdisk_image *images[IMAGES];
 	int images_count;
+	int64_t syncs[CHECKER_MAX], refusals[CHECKER_MAX];         /* by command: the disk's when a record of it was about to be written */
 	bool over;                                                 /* its turns are at their end: stopped, or fenced */
 	bool put_back;                                             /* its journal is an old one: left alone until it is fenced, for a second start would hide it (a limit of G3) */
 };
@@ -436,13 +437,32 @@ static void start_node(void *arg, int64_t number)
 
 /* what the world tells */
 
+/* STARTED is on the disk before the effect, FINISHED before it is told, or there was no room for it (poll.c, P1). */
+static void judge_order(struct sim *s, struct agent *a, enum env_point at, int index)
+{
+	int64_t syncs = node_syncs(a->node), refusals = node_refusals(a->node);
+
+	if (at == POINT_EFFECT && syncs == a->syncs[index])
+		wrong(s, 3, index, "an effect begins before its beginning is synced");
+	if (at == POINT_BEFORE_REPORT && syncs == a->syncs[index] && refusals == a->refusals[index])
+		wrong(s, 4, index, "an end is told before it is synced");
+	if (at != POINT_BEFORE_STARTED && at != POINT_BEFORE_FINISHED)
+		return;
+	a->syncs[index] = syncs;
+	a->refusals[index] = refusals;
+}
+
 static void point(void *arg, struct node *n, enum env_point at, const char *id, int64_t attempt)
 {
 	struct sim *s = arg;
+	struct agent *a = agent_of(s, n);
+	int index = checker_index(s->checker, id);
 
 	note(s, node_name(n), "%s %s attempt %lld", world_op_text(OP_POINT + (int)at), id, (long long)attempt);
 	if (at == POINT_EFFECT)
 		checker_start(s->checker, id, attempt, node_now_us(n), s->lease_ms);
+	if (a && index >= 0)
+		judge_order(s, a, at, index);
 }
 
 static void lease_ended(struct sim *s, const struct node *n, const char *line)

@@ -11,6 +11,8 @@
 #include <cmocka.h>
 
 #define CLIENTS 64
+#define QUEUE (83 * CLIENTS)                                   /* more than READY_MAX and READY_FETCH together */
+#define NAMES 16400                                            /* more than HEARD_MAX */
 #define CREATE "{\"type\":\"DELAY\",\"payload\":{\"ms\":0},\"isIdempotent\":true}"
 
 struct client { int fd, status; struct buf in; char id[ID_TEXT]; };
@@ -263,13 +265,62 @@ static void nothing_is_given_to_who_has_gone(void **state)
 	assert_string_equal(fix_ask(b->fix->path, "SELECT status || redelivered FROM commands"), "RUNNING1");
 }
 
+/* Memory holds the head of the queue only (READY_MAX of dispatch.c), and fetches more of it READY_FETCH at a time: what stands beyond comes in its turn. */
+static void what_waits_beyond_memory_comes_in_its_turn(void **state)
+{
+	struct bench *b = *state;
+	int64_t row, nonce, created_at;
+
+	for (int round = 0; round < QUEUE / CLIENTS; round++)
+		step_together(b, CLIENTS, 0);
+	for (int64_t round = 0; round < QUEUE / CLIENTS; round++) {
+		step_together(b, CLIENTS, 1);
+		for (int i = 0; i < CLIENTS; i++) {
+			assert_true(id_parse(b->clients[i].id, strlen(b->clients[i].id), &row, &nonce, &created_at));
+			assert_in_range(row, round * CLIENTS + 1, (round + 1) * CLIENTS);
+		}
+		step_together(b, CLIENTS, 2);
+	}
+}
+
+static void poll_together(struct bench *b, int round)
+{
+	char path[64];
+
+	for (int i = 0; i < CLIENTS; i++) {
+		snprintf(path, sizeof path, "/api/commands/next?agentId=n%d", round * CLIENTS + i);
+		say(b, i, "GET", path, "");
+	}
+	assert_int_equal(turn(b), CLIENTS);
+}
+
+/* Memory holds only so many names (HEARD_MAX of dispatch.c); those who are alive are not among the forgotten. */
+static void a_live_name_is_kept_however_many_there_are(void **state)
+{
+	struct bench *b = *state;
+
+	for (int i = 0; i < 4; i++) {
+		fakeworld_pass(b->world, 9000000);                     /* the start, which counts as hearing every name, is a lease ago */
+		poll_together(b, 0);
+	}
+	say(b, 0, "GET", "/api/commands/next?agentId=a&journalId=j&bootId=1-00000000", "");
+	assert_int_equal(turn(b), 1);
+	assert_int_equal(b->clients[0].status, 204);
+	for (int round = 1; round <= NAMES / CLIENTS; round++)
+		poll_together(b, round);
+	say(b, 0, "GET", "/api/commands/next?agentId=a&journalId=k&bootId=1-00000000", "");
+	assert_int_equal(turn(b), 1);
+	assert_int_equal(b->clients[0].status, 409);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(no_answer_leaves_before_its_sync), CASE(who_is_ready_together_shares_a_sync), CASE(one_refused_request_spoils_no_neighbour),
-		CASE(a_full_disk_refuses_the_whole_turn), CASE(nothing_is_given_to_who_has_gone),
+		CASE(a_full_disk_refuses_the_whole_turn), CASE(nothing_is_given_to_who_has_gone), CASE(what_waits_beyond_memory_comes_in_its_turn),
+		CASE(a_live_name_is_kept_however_many_there_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,7 +50,7 @@ struct node {
 	bool up, inside, dying, poked, disk_full, sync_failed;
 	jmp_buf back;
 	struct sock *socks[FDS];
-	int64_t ahead_us, paused_us, cut_off_us, wall_ms, die_in, fail_sync_in, slow_us;
+	int64_t ahead_us, paused_us, cut_off_us, wall_ms, die_in, fail_sync_in, slow_us, syncs, refusals;
 	int died_at, spins;
 	int64_t spin_us;
 	uint64_t random;
@@ -627,8 +627,10 @@ static enum simdisk_fate disk_ask(void *arg, enum simdisk_op op, bool extends)
 	if (last_act(n, op == SIMDISK_WRITE ? OP_WRITE : OP_SYNC))
 		return SIMDISK_DIE;
 	if (op == SIMDISK_WRITE) {
-		if (n->disk_full && extends)
+		if (n->disk_full && extends) {
 			n->world->faults[FAULT_DISK_FULL]++;
+			n->refusals++;
+		}
 		return n->disk_full && extends ? SIMDISK_FULL : SIMDISK_DO;
 	}
 	if (n->fail_sync_in && --n->fail_sync_in == 0) {
@@ -637,6 +639,7 @@ static enum simdisk_fate disk_ask(void *arg, enum simdisk_op op, bool extends)
 		return SIMDISK_FAIL;
 	}
 	slow_down(n);
+	n->syncs++;
 	return SIMDISK_DO;
 }
 
@@ -668,6 +671,8 @@ struct simdisk *node_disk(struct node *n) { return n->disk; }
 bool node_up(const struct node *n) { return n->up; }
 int node_died_at(const struct node *n) { return n->died_at; }
 bool node_sync_failed(const struct node *n) { return n->sync_failed; }
+int64_t node_syncs(const struct node *n) { return n->syncs; }
+int64_t node_refusals(const struct node *n) { return n->refusals; }
 void node_die_in(struct node *n, int64_t acts) { n->die_in = acts; }
 void node_fail_sync_in(struct node *n, int64_t syncs) { n->fail_sync_in = syncs; }
 void node_wall(struct node *n, int64_t ms) { n->wall_ms += ms; }

@@ -64,4 +64,6 @@ void node_disk_full(struct node *, bool);
 void node_slow(struct node *, int64_t us);                     /* one sync in a hundred takes up to that long; 0: none */
 int node_died_at(const struct node *);                         /* the op, or -1: killed, or by itself */
 bool node_sync_failed(const struct node *);
+int64_t node_syncs(const struct node *);                        /* done so far, over all its lives; */
+int64_t node_refusals(const struct node *);                     /* and writes for which there was no room */
 #endif
