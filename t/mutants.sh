@@ -2,7 +2,7 @@
 # mutants.sh [NAME...]: deliberate faults, one at a time: each is put into a copy of the sources, built, and must make a test fail. All, or those named.
 # Prints one line each, what caught it first, and at the end how many were caught. A fault whose text is not in its file, or that does not compile, is an
 # error of this table; so is a test that fails without any fault. JOBS: how many at a time (2). The table: name, file, the tests to ask first (then come
-# the world, all unit tests, more of the world, the real processes), then the text that is taken away (-) and what stands there instead (+); both may be
+# the world, all unit tests, the real processes, more of the world), then the text that is taken away (-) and what stands there instead (+); both may be
 # several lines.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -11,7 +11,7 @@ jobs=${JOBS:-2}
 only=" $* "
 build=$(pwd)/build
 began=$(date +%s)
-units="recover turn journal db http conn loop json call run conf url lookup migrate util env"
+units="recover turn journal db http conn loop json call run report conf url lookup migrate util env"
 found=$build/mutants.found
 
 table() { sed '1,/^exit .*# the table$/d' "$build/../t/mutants.sh"; }
@@ -74,7 +74,7 @@ one() {
 	cp -p "$file" original
 	if replace old new "$file"; then
 		cp mutant.c "$file"
-		by=$(stage $tests sim $units more operator process)
+		by=$(stage $tests sim $units operator process more)
 		case $? in
 		0) mark=C by="caught by $by" ;;
 		1) mark=S by=SURVIVED ;;
@@ -177,11 +177,18 @@ report-before-finished poll.c
 + 	report_record(s, s->completed ? REPORT_COMPLETED : REPORT_FAILED);
 + }
 
-journal-not-asked poll.c
+report-beside-finished poll.c
+- 	write_add(s->home, WRITE_FINISH, s, s->id, s->attempt, ANSWER_OPEN);
+- }
++ 	write_add(s->home, WRITE_FINISH, s, s->id, s->attempt, ANSWER_OPEN);
++ 	report_record(s, s->completed ? REPORT_COMPLETED : REPORT_FAILED);
++ }
+
+journal-not-asked poll.c operator
 - 	} else if (journal_highest(p->journal, s->id, &held) && held.attempt >= s->attempt) {
 + 	} else if (journal_get(p->journal, s->id, s->attempt + 1000, &held)) {
 
-older-attempt-started poll.c
+older-attempt-started poll.c operator
 - held.attempt >= s->attempt) {
 + held.attempt == s->attempt) {
 
@@ -211,7 +218,7 @@ freshness-before-effect poll.c
 + 	if (stale(s) && s->attempt < 0) {
 + 		not_start(s,
 
-report-not-retried report.c
+report-not-retried report.c report
 - 	if (m == MEANS_AGAIN) {
 - 		send_later(r, a);
 - 		return;
@@ -219,11 +226,11 @@ report-not-retried report.c
 + 	if (m == MEANS_AGAIN)
 + 		m = MEANS_HEARD;
 
-any-200-is-an-answer report.c
+any-200-is-an-answer report.c report
 - 		return json && is_command(r, body) ? MEANS_HEARD : MEANS_AGAIN;
 + 		return MEANS_HEARD;
 
-busy-means-orphan report.c
+busy-means-orphan report.c report
 - 	return a->status >= 400 && a->status <= 499 ? MEANS_ORPHAN : MEANS_AGAIN;
 + 	return a->status >= 400 ? MEANS_ORPHAN : MEANS_AGAIN;
 
@@ -238,7 +245,7 @@ fence-forgotten journal.c journal
 + 	buf_free(&text);
 + 	if (journal_commit(j) == DB_OK)
 
-restore-not-heard poll.c
+restore-not-heard poll.c operator
 - 	if (restore && !p->reopening && !owes(p) && journal_reopen(p->journal, restore)) {
 + 	if (restore && p->quiet && journal_reopen(p->journal, restore)) {
 
@@ -349,7 +356,7 @@ older-poll-stays claim.c
 - 		end_empty(h->parked);
 +
 
-handed-to-the-dead claim.c
+handed-to-the-dead claim.c turn
 - 		if (!conn_alive(w->conn))
 - 			continue;
 +
@@ -358,7 +365,7 @@ own-not-recovered claim.c
 - 	if (!m->paused && recover_own(m, conn, &p->who))
 + 	if (m->paused && recover_own(m, conn, &p->who))
 
-handed-out-while-paused claim.c
+handed-out-while-paused claim.c operator
 - 	bool work = !m->paused && m->first && next_pending(m, &c);
 + 	bool work = m->first && next_pending(m, &c);
 
@@ -397,11 +404,11 @@ token-prefix-accepted api.c
 - 	unsigned differ = n == 0 || given.n != n;
 + 	unsigned differ = n == 0 || given.n > n;
 
-backup-hands-out server.c
+backup-hands-out server.c operator
 - 	store_pause_sql(name, &mark);
 + 	buf_str(&mark, "SELECT 1");
 
-audit-sees-no-double audit.c
+audit-sees-no-double audit.c operator
 - 	judge_starts(a, c, id, &story);
 + 	(void)judge_starts;
 
@@ -473,7 +480,7 @@ result-waits-for-room poll.c
 - 	} else if (w->kind == WRITE_FINISH && s->state == SLOT_WRITING) {
 + 	} else if (w->kind == WRITE_FINISH && s->attempt < 0) {
 
-answer-of-before-the-restore poll.c
+answer-of-before-the-restore poll.c operator
 - 		if (!p->reopening || w->kind != WRITE_ANSWERED)
 - 			apply(p, w);
 + 		apply(p, w);
@@ -503,7 +510,7 @@ unreadable-is-nothing-held journal.c journal
 - 		env_fatal(j->env, "the journal cannot be read after a change to it failed");
 +
 
-fence-not-written poll.c
+fence-not-written poll.c operator
 - 	if (fence)
 - 		journal_fence(p->journal);
 +
@@ -513,7 +520,7 @@ fenced-polls-on poll.c
 - 	s->state = SLOT_RESTING;
 + 	rest_on(s);
 
-stopping-agent-begins poll.c
+stopping-agent-begins poll.c process
 - 	} else if (p->draining || p->fencing) {
 + 	} else if (p->fencing) {
 
@@ -529,7 +536,7 @@ beats-too-rare poll.c
 - s->lease_ms * 1000 / 3, send_beat, s);
 + s->lease_ms * 1000 * 2, send_beat, s);
 
-cancel-not-heard poll.c
+cancel-not-heard poll.c process
 - 	if (beat == BEAT_CANCEL)
 + 	if (beat == BEAT_CANCEL && s->attempt < 0)
 
@@ -537,20 +544,20 @@ overruled-runs-on poll.c
 - 	else if (beat == BEAT_STOP)
 + 	else if (beat == BEAT_STOP && s->attempt < 0)
 
-outage-stops-what-runs report.c
+outage-stops-what-runs report.c report
 - m != MEANS_HEARD ? BEAT_UNHEARD :
 + m != MEANS_HEARD ? BEAT_STOP :
 
-overruled-sent-again report.c
+overruled-sent-again report.c report
 - 		return MEANS_OVERRULED;
 + 		return r->beat ? MEANS_OVERRULED : MEANS_AGAIN;
 
-denied-means-orphan report.c
+denied-means-orphan report.c report
 - 	if (a->status == 401 || a->status == 403 || a->status == 408 || a->status == 429)
 - 		return MEANS_AGAIN;
 +
 
-orphan-sent-again report.c
+orphan-sent-again report.c report
 - 	return a->status >= 400 && a->status <= 499 ? MEANS_ORPHAN : MEANS_AGAIN;
 + 	return MEANS_AGAIN;
 
@@ -704,7 +711,7 @@ parked-for-ever claim.c
 - 	wait = wait > WAIT_MS_MAX ? WAIT_MS_MAX : wait;
 +
 
-redelivered-to-the-dead claim.c
+redelivered-to-the-dead claim.c turn
 - 	if ((n > 0 || m->strays_count > 0) && !conn_alive(conn))
 - 		return false;
 +
@@ -723,11 +730,11 @@ redelivered-on-the-old-lease claim.c
 - 	answer_command(
 + 	answer_command(
 
-redelivery-while-paused claim.c
+redelivery-while-paused claim.c operator
 - 	if (!m->paused && recover_own(m, conn, &p->who))
 + 	if (recover_own(m, conn, &p->who))
 
-pause-not-told claim.c
+pause-not-told claim.c operator
 - 	if (w->home->paused)
 + 	if (w->home->paused && w->home->lease_ms < 0)
 
@@ -749,7 +756,7 @@ heartbeat-renews-nothing api.c
 + 	if (renew && c.lease_ms < 0)
 + 		dispatch_renew(
 
-youngest-first dispatch.c
+youngest-first dispatch.c turn
 - d->ready[(i - 1) / 2] > row; i = (i - 1) / 2)
 + d->ready[(i - 1) / 2] < row; i = (i - 1) / 2)
 
@@ -759,11 +766,11 @@ requeued-is-not-ready dispatch.c
 + 	if (row > d->horizon || row < d->newest)
 + 		return;
 
-beyond-the-queue-is-lost dispatch.c
+beyond-the-queue-is-lost dispatch.c turn
 - 	d->horizon = n == READY_FETCH ? rows[n - 1] : INT64_MAX;
 + 	d->horizon = INT64_MAX;
 
-full-queue-takes-none dispatch.c
+full-queue-takes-none dispatch.c turn
 - 	if (d->ready_count >= READY_MAX && row > d->newest) {
 - 		d->horizon = row - 1;
 - 		return;
@@ -771,14 +778,14 @@ full-queue-takes-none dispatch.c
 + 	if (d->ready_count >= READY_MAX && row > d->newest)
 + 		return;
 
-live-names-forgotten dispatch.c
+live-names-forgotten dispatch.c turn
 - 			if (h->heard.parked || dispatch_live(d, &h->heard))
 - 				continue;
 + 			if (h->heard.parked)
 + 				continue;
 
 # More of what strangers send.
-key-of-another-payload api.c
+key-of-another-payload api.c process
 -  || memcmp(held.payload, asked->payload, held.payload_len) != 0)
 + )
 
@@ -803,18 +810,18 @@ two-framings-accepted http.c http
 - 		return bad(&f->why, 400, "both Content-Length and Transfer-Encoding");
 +
 
-resume-not-kept api.c
+resume-not-kept api.c operator
 - 	store_fact_put(api->store, "paused", NULL);
 +
 
-audit-sees-no-loss audit.c
+audit-sees-no-loss audit.c operator
 - 		judge_unknown(&a);
 +
 
-audit-sees-no-outcome audit.c
+audit-sees-no-outcome audit.c operator
 - 	judge_outcome(a, c, id, &story);
 +
 
-audit-guesses audit.c
+audit-guesses audit.c operator
 - 		finding(a, false, id, c->attempt, "A1", "its agent keeps no journal");
 + 		;
