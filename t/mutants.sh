@@ -561,6 +561,10 @@ orphan-sent-again report.c report
 - 	return a->status >= 400 && a->status <= 499 ? MEANS_ORPHAN : MEANS_AGAIN;
 + 	return MEANS_AGAIN;
 
+pause-beyond-its-cap report.c report
+- 	pause = pause > cap ? cap : pause;
++
+
 redirects-without-end run.c run
 - 	if (++r->redirects > REDIRECTS_MAX) {
 + 	if (++r->redirects > 1000000) {
@@ -804,6 +808,19 @@ other-origin-accepted api.c
 agents-token-opens-all api.c
 -  || (access == FOR_AGENTS && token_is(auth, api->set.agent_token));
 +  || token_is(auth, api->set.agent_token);
+
+address-not-asked call.c call
+- 		if (!allowed(c, a))
+- 			continue;
++
+
+newer-database-opened db.c migrate
+- 	else if (version > newest)
++ 	else if (version > newest + 1000)
+
+link-followed db.c db
+- 	if (!S_ISREG(st.st_mode)) {
++ 	if (S_ISDIR(st.st_mode)) {
 
 two-framings-accepted http.c http
 - 	if (f->codings > 0 && f->lengths > 0)

@@ -151,11 +151,13 @@ static struct command running(struct fixture *f, bool idempotent, const struct w
 	return c;
 }
 
+/* Of the command as it is stored: only what is durable counts. */
 static enum recover_answer tell(struct fixture *f, struct command *c, const struct who *who, int64_t attempt, enum report report)
 {
 	struct report_in in = { *who, attempt, report, FAILURE_NONE, NULL, 0, NULL };
 	bool renew;
 
+	assert_true(store_get(f->store, c->row, c));
 	return recover_report(f->store, c, &in, 3000, &renew);
 }
 
@@ -183,6 +185,31 @@ static void a_finished_report_settles_and_its_repeat_changes_nothing(void **stat
 	assert_int_equal(tell(f, &c, &A, 1, REPORT_NOT_STARTED), RECOVER_ALREADY_SETTLED);
 	assert_int_equal(tell(f, &c, &A, 1, REPORT_RUNNING), RECOVER_ALREADY_SETTLED);
 	assert_state(f, &c, STATUS_COMPLETED, FAILURE_NONE, false);
+}
+
+/* The order of evidence: every report after every other of the same attempt. What is refused changes nothing. */
+static void weaker_evidence_is_refused_and_a_repeat_is_not(void **state)
+{
+	static const enum recover_answer want[REPORT_COUNT][REPORT_COUNT] = {                     /* RUNNING, COMPLETED, FAILED, INTERRUPTED, NOT_STARTED */
+		[REPORT_COMPLETED] = { RECOVER_ALREADY_SETTLED, RECOVER_OK, RECOVER_ALREADY_SETTLED, RECOVER_ALREADY_SETTLED, RECOVER_ALREADY_SETTLED },
+		[REPORT_FAILED] = { RECOVER_ALREADY_SETTLED, RECOVER_ALREADY_SETTLED, RECOVER_OK, RECOVER_ALREADY_SETTLED, RECOVER_ALREADY_SETTLED },
+		[REPORT_INTERRUPTED] = { RECOVER_STALE_ATTEMPT, RECOVER_OK, RECOVER_OK, RECOVER_OK, RECOVER_STALE_ATTEMPT },
+		[REPORT_NOT_STARTED] = { RECOVER_STALE_ATTEMPT, RECOVER_STALE_ATTEMPT, RECOVER_STALE_ATTEMPT, RECOVER_STALE_ATTEMPT, RECOVER_OK },
+	};
+	struct fixture *f = *state;
+
+	for (int idempotent = 0; idempotent < 2; idempotent++) {
+		for (int first = REPORT_COMPLETED; first < REPORT_COUNT; first++) {
+			for (int second = 0; second < REPORT_COUNT; second++) {
+				struct command c = running(f, idempotent, &A), before;
+				assert_int_equal(tell(f, &c, &A, 1, (enum report)first), RECOVER_OK);
+				before = c;
+				assert_int_equal(tell(f, &c, &A, 1, (enum report)second), want[first][second]);
+				if (want[first][second] != RECOVER_OK || first == second)
+					assert_state(f, &before, before.status, before.failure, before.needs_review);
+			}
+		}
+	}
 }
 
 static void interrupted_is_doubt_unless_twice_is_safe(void **state)
@@ -429,6 +456,7 @@ int main(void)
 		cmocka_unit_test(no_attempt_left_is_said),
 		cmocka_unit_test(a_cancel_ends_what_would_go_round_again),
 		WITH_STORE(a_finished_report_settles_and_its_repeat_changes_nothing),
+		WITH_STORE(weaker_evidence_is_refused_and_a_repeat_is_not),
 		WITH_STORE(interrupted_is_doubt_unless_twice_is_safe),
 		WITH_STORE(a_heartbeat_never_revives_what_was_reported_over),
 		WITH_STORE(a_late_heartbeat_revives_what_was_only_silent),

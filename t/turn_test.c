@@ -102,16 +102,21 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void say(struct bench *b, int i, const char *method, const char *path, const char *body)
+static void say_with(struct bench *b, int i, const char *fields, const char *method, const char *path, const char *body)
 {
 	struct client *c = &b->clients[i];
 	struct buf out = {0};
 
 	buf_clear(&c->in);
 	c->status = 0;
-	buf_fmt(&out, "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", method, path, strlen(body), body);
+	buf_fmt(&out, "%s %s HTTP/1.1\r\n%sContent-Length: %zu\r\n\r\n%s", method, path, fields, strlen(body), body);
 	assert_int_equal(b->env.send(b->env.world, c->fd, out.data, out.len), out.len);
 	buf_free(&out);
+}
+
+static void say(struct bench *b, int i, const char *method, const char *path, const char *body)
+{
+	say_with(b, i, "Host: localhost\r\nContent-Type: application/json\r\n", method, path, body);
 }
 
 /* One turn; then every client reads its answer. How many have one. */
@@ -265,6 +270,83 @@ static void nothing_is_given_to_who_has_gone(void **state)
 	assert_string_equal(fix_ask(b->fix->path, "SELECT status || redelivered FROM commands"), "RUNNING1");
 }
 
+/* C1 of claim.c. */
+static void a_newer_poll_of_a_name_ends_the_older(void **state)
+{
+	struct bench *b = *state;
+	const char *poll = "/api/commands/next?agentId=a&waitMs=9000";
+
+	for (int i = 0; i < 3; i++) {
+		say(b, i, "GET", poll, "");
+		assert_int_equal(turn(b), i > 0);
+	}
+	assert_int_equal(b->clients[0].status, 204);
+	assert_int_equal(b->clients[1].status, 204);
+	say(b, 3, "POST", "/api/commands", CREATE);
+	assert_int_equal(turn(b), 2);
+	assert_int_equal(b->clients[2].status, 200);
+	assert_int_equal(b->clients[3].status, 201);
+}
+
+/* What a page in somebody's browser can send is not obeyed: another name for this host, another origin, a form. */
+static void what_a_browser_may_be_made_to_send_is_refused(void **state)
+{
+#define JSON "Content-Type: application/json\r\n"
+	static const struct { const char *fields; int status; } heads[] = {
+		{ "Host: localhost:3000\r\n" JSON, 201 }, { "Host: 127.0.0.1\r\n" JSON, 201 }, { "Host: [::1]:3000\r\n" JSON, 201 },
+		{ "Host: evil.example\r\n" JSON, 421 }, { "Host: localhost.evil.example\r\n" JSON, 421 }, { "Host: evil.example:3000\r\n" JSON, 421 },
+		{ "Host: localhost\r\nOrigin: http://localhost\r\n" JSON, 201 }, { "Host: localhost\r\nSec-Fetch-Site: same-origin\r\n" JSON, 201 },
+		{ "Host: localhost\r\nOrigin: http://evil.example\r\n" JSON, 403 }, { "Host: localhost\r\nOrigin: null\r\n" JSON, 403 },
+		{ "Host: localhost\r\nOrigin: http://localhost:8080\r\n" JSON, 403 }, { "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n" JSON, 403 },
+		{ "Host: localhost\r\n", 415 }, { "Host: localhost\r\nContent-Type: text/plain\r\n", 415 }, { "Host: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n", 415 },
+	};
+	struct bench *b = *state;
+	char created[8];
+	int good = 0;
+
+	for (int i = 0; i < (int)(sizeof heads / sizeof *heads); i++) {
+		say_with(b, i, heads[i].fields, "POST", "/api/commands", CREATE);
+		turn(b);
+		turn(b);
+		if (b->clients[i].status != heads[i].status)
+			fail_msg("%s: %d", heads[i].fields, b->clients[i].status);
+		good += heads[i].status == 201;
+	}
+	snprintf(created, sizeof created, "%d", good);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT count(*) FROM commands"), created);
+#undef JSON
+}
+
+/* A body says each thing once, and a create says nothing that is not known. */
+static void doubled_and_unknown_members_are_refused(void **state)
+{
+#define PAYLOAD "\"type\":\"DELAY\",\"payload\":{\"ms\":0}"
+	static const struct { const char *body; int status; } bodies[] = {
+		{ "{" PAYLOAD "}", 201 }, { "{" PAYLOAD ",\"isIdempotent\":false,\"isIdempotent\":true}", 422 }, { "{" PAYLOAD ",\"type\":\"DELAY\"}", 422 },
+		{ "{" PAYLOAD ",\"typ\\u0065\":\"DELAY\"}", 422 }, { "{" PAYLOAD ",\"idempotent\":true}", 422 }, { "{" PAYLOAD ",\"\":1}", 422 }, { "[]", 422 }, { "{" PAYLOAD, 400 },
+	};
+	struct bench *b = *state;
+	char path[64];
+
+	for (int i = (int)(sizeof bodies / sizeof *bodies) - 1; i >= 0; i--) {
+		say(b, i, "POST", "/api/commands", bodies[i].body);
+		assert_int_equal(turn(b), 1);
+		if (b->clients[i].status != bodies[i].status)
+			fail_msg("%s: %d", bodies[i].body, b->clients[i].status);
+	}
+	assert_string_equal(fix_ask(b->fix->path, "SELECT count(*) FROM commands"), "1");
+	snprintf(path, sizeof path, "/api/commands/%s", b->clients[0].id);
+	say_step(b, 0, 1);
+	assert_int_equal(turn(b), 1);
+	say(b, 1, "PATCH", path, "{\"agentId\":\"w0\",\"status\":\"RUNNING\",\"status\":\"COMPLETED\"}");
+	say(b, 2, "PATCH", path, "{\"agentId\":\"w0\",\"status\":\"RUNNING\",\"mood\":\"good\"}");
+	assert_int_equal(turn(b), 2);
+	assert_int_equal(b->clients[1].status, 422);
+	assert_int_equal(b->clients[2].status, 200);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT status FROM commands"), "RUNNING");
+#undef PAYLOAD
+}
+
 /* Memory holds the head of the queue only (READY_MAX of dispatch.c), and fetches more of it READY_FETCH at a time: what stands beyond comes in its turn. */
 static void what_waits_beyond_memory_comes_in_its_turn(void **state)
 {
@@ -319,7 +401,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(no_answer_leaves_before_its_sync), CASE(who_is_ready_together_shares_a_sync), CASE(one_refused_request_spoils_no_neighbour),
-		CASE(a_full_disk_refuses_the_whole_turn), CASE(nothing_is_given_to_who_has_gone), CASE(what_waits_beyond_memory_comes_in_its_turn),
+		CASE(a_full_disk_refuses_the_whole_turn), CASE(nothing_is_given_to_who_has_gone), CASE(a_newer_poll_of_a_name_ends_the_older),
+		CASE(what_a_browser_may_be_made_to_send_is_refused), CASE(doubled_and_unknown_members_are_refused), CASE(what_waits_beyond_memory_comes_in_its_turn),
 		CASE(a_live_name_is_kept_however_many_there_are),
 	};
 
