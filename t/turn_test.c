@@ -56,10 +56,9 @@ static void at_act(void *arg, const struct faultvfs_event *e)
 	}
 }
 
-static int setup(void **state)
+static int setup_with(void **state, const struct api_settings *set)
 {
 	struct bench *b = mem_new(sizeof *b);
-	struct api_settings set = { .lease_ms = 30000, .max_attempts = 5 };
 	struct sockaddr_storage a;
 	struct store *store;
 	socklen_t len;
@@ -75,7 +74,7 @@ static int setup(void **state)
 	b->loop = loop_new(&b->env);
 	store = store_open(&b->env, b->fix->path, &b->fix->err);
 	must(store);
-	b->api = api_new(b->loop, &b->env, store, &set);
+	b->api = api_new(b->loop, &b->env, store, set);
 	fakeworld_address(0, &a, &len);
 	must(api_listen(b->api, (struct sockaddr *)&a, len, &a, &len));
 	for (int i = 0; i < CLIENTS; i++)
@@ -85,6 +84,20 @@ static int setup(void **state)
 	must(api_connections(b->api) == CLIENTS);
 	*state = b;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	struct api_settings set = { .lease_ms = 30000, .max_attempts = 5 };
+
+	return setup_with(state, &set);
+}
+
+static int setup_guarded(void **state)
+{
+	struct api_settings set = { .lease_ms = 30000, .max_attempts = 5, .api_token = "api-secret", .agent_token = "agent-secret" };
+
+	return setup_with(state, &set);
 }
 
 static int teardown(void **state)
@@ -317,6 +330,34 @@ static void what_a_browser_may_be_made_to_send_is_refused(void **state)
 #undef JSON
 }
 
+/* The whole token, and the one of the call: agents may poll and report, and nothing else. */
+static void a_call_takes_its_own_token_only(void **state)
+{
+	static const struct { const char *token, *method, *path; int status; } calls[] = {
+		{ NULL, "GET", "/health", 200 }, { NULL, "POST", "/api/commands", 401 }, { NULL, "GET", "/api/commands/next", 401 }, { NULL, "GET", "/nowhere", 401 },
+		{ "Bearer api-secret", "POST", "/api/commands", 201 }, { "bearer api-secret", "GET", "/api/commands", 200 }, { "Bearer api-secret", "GET", "/api/commands/next", 200 },
+		{ "Bearer agent-secret", "GET", "/api/commands/next?agentId=b", 204 }, { "Bearer agent-secret", "PATCH", "/api/commands/x", 422 },
+		{ "Bearer agent-secret", "POST", "/api/commands", 401 }, { "Bearer agent-secret", "GET", "/api/commands", 401 }, { "Bearer agent-secret", "POST", "/api/commands/x/cancel", 401 },
+		{ "Bearer agent-secret", "POST", "/api/commands/x/resolve", 401 }, { "Bearer agent-secret", "GET", "/api/agents", 401 },
+		{ "Bearer api-secre", "POST", "/api/commands", 401 }, { "Bearer api-secretx", "POST", "/api/commands", 401 }, { "Bearer api-secretapi-secret", "POST", "/api/commands", 401 },
+		{ "Bearer api-sEcret", "POST", "/api/commands", 401 }, { "Bearer ", "POST", "/api/commands", 401 }, { "Bearer", "POST", "/api/commands", 401 },
+		{ "Basic api-secret", "POST", "/api/commands", 401 }, { "api-secret", "POST", "/api/commands", 401 },
+	};
+	struct bench *b = *state;
+	char fields[160];
+
+	for (int i = 0; i < (int)(sizeof calls / sizeof *calls); i++) {
+		snprintf(fields, sizeof fields, "Host: localhost\r\nContent-Type: application/json\r\n%s%s%s", calls[i].token ? "Authorization: " : "",
+			calls[i].token ? calls[i].token : "", calls[i].token ? "\r\n" : "");
+		say_with(b, i, fields, calls[i].method, calls[i].path, strcmp(calls[i].method, "GET") == 0 ? "" : strcmp(calls[i].method, "PATCH") == 0 ? "{}" : CREATE);
+		turn(b);
+		turn(b);
+		if (b->clients[i].status != calls[i].status)
+			fail_msg("%s %s, %s: %d", calls[i].method, calls[i].path, calls[i].token ? calls[i].token : "no token", b->clients[i].status);
+	}
+	assert_string_equal(fix_ask(b->fix->path, "SELECT count(*) FROM commands"), "1");
+}
+
 /* A body says each thing once, and a create says nothing that is not known. */
 static void doubled_and_unknown_members_are_refused(void **state)
 {
@@ -402,7 +443,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(no_answer_leaves_before_its_sync), CASE(who_is_ready_together_shares_a_sync), CASE(one_refused_request_spoils_no_neighbour),
 		CASE(a_full_disk_refuses_the_whole_turn), CASE(nothing_is_given_to_who_has_gone), CASE(a_newer_poll_of_a_name_ends_the_older),
-		CASE(what_a_browser_may_be_made_to_send_is_refused), CASE(doubled_and_unknown_members_are_refused), CASE(what_waits_beyond_memory_comes_in_its_turn),
+		CASE(what_a_browser_may_be_made_to_send_is_refused), CASE(doubled_and_unknown_members_are_refused),
+		cmocka_unit_test_setup_teardown(a_call_takes_its_own_token_only, setup_guarded, teardown), CASE(what_waits_beyond_memory_comes_in_its_turn),
 		CASE(a_live_name_is_kept_however_many_there_are),
 	};
 
