@@ -314,7 +314,7 @@ static void what_a_browser_may_be_made_to_send_is_refused(void **state)
 		{ "Host: localhost\r\n", 415 }, { "Host: localhost\r\nContent-Type: text/plain\r\n", 415 }, { "Host: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n", 415 },
 	};
 	struct bench *b = *state;
-	char created[8];
+	char created[16];
 	int good = 0;
 
 	for (int i = 0; i < (int)(sizeof heads / sizeof *heads); i++) {
