@@ -130,8 +130,8 @@ t/http_test: t/http_test.o
 	$(LINK) t/http_test.o $(TEST)
 t/loop_test: t/loop_test.o t/fakeworld.o
 	$(LINK) t/loop_test.o t/fakeworld.o $(TEST)
-t/tls_test: t/tls_test.o
-	$(LINK) t/tls_test.o $(TEST)
+t/tls_test: t/tls_test.o t/proc.o
+	$(LINK) t/tls_test.o t/proc.o $(TEST)
 t/lookup_test: t/lookup_test.o lookup.c
 	$(LINK) t/lookup_test.o $(TEST)
 t/conn_test: t/conn_test.o t/fakeworld.o

@@ -1,7 +1,9 @@
-/* tls: GETs over https from servers in child processes, each with a certificate made for it at run time: what is accepted, and in what words the rest is not.
+/* tls: GETs over https from servers in child processes, each with a certificate made for it at run time: what is accepted, and in what words the rest is not;
+ * and the real programs: a command's https, and an agent whose server stands behind a proxy that speaks it.
  * Compiled without WITH_TLS it tests that https says that it is not there. */
 #include "../run.h"
 #include "../tls.h"
+#include "proc.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -723,6 +725,107 @@ static void a_link_keeps_its_tls(void **state)
 	free_paper(&s.paper);
 }
 
+/* The real programs. */
+
+/* A reverse proxy: TLS towards the client, plain towards the server; one exchange a connection. */
+static int dial_plain(const char *address)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	in.sin_port = htons((uint16_t)atoi(strchr(address, ':') + 1));
+	return fd >= 0 && connect(fd, (struct sockaddr *)&in, sizeof in) == 0 ? fd : -1;
+}
+
+/* Bytes of whichever side has some; false: one has ended. */
+static bool pass_on(SSL *ssl, int client, int server)
+{
+	char piece[16384];
+	fd_set set;
+	ssize_t n;
+
+	FD_ZERO(&set);
+	FD_SET(client, &set);
+	FD_SET(server, &set);
+	if (!SSL_pending(ssl) && select((client > server ? client : server) + 1, &set, NULL, NULL, NULL) < 0)
+		return false;
+	if (SSL_pending(ssl) || FD_ISSET(client, &set)) {
+		n = SSL_read(ssl, piece, sizeof piece);
+		return n > 0 && write(server, piece, (size_t)n) == n;
+	}
+	n = read(server, piece, sizeof piece);
+	return n > 0 && SSL_write(ssl, piece, (int)n) == n;
+}
+
+UTIL_NORETURN static void relay(struct server *s, const char *address)
+{
+	SSL_CTX *ctx = server_ctx(s);
+	int client;
+
+	signal(SIGCHLD, SIG_IGN);
+	(void)alarm(60);
+	while ((client = accept(s->listener, NULL, NULL)) >= 0) {
+		SSL *ssl;
+		int server;
+		if (fork() != 0) {
+			close(client);
+			continue;
+		}
+		(void)alarm(60);
+		ssl = SSL_new(ctx);
+		SSL_set_fd(ssl, client);
+		server = SSL_accept(ssl) == 1 ? dial_plain(address) : -1;
+		while (server >= 0 && pass_on(ssl, client, server))
+			;
+		_exit(0);
+	}
+	_exit(0);
+}
+
+static int listen_plain(struct scene *s, char address[64])
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	socklen_t len = sizeof in;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	expect(s, fd >= 0 && bind(fd, (struct sockaddr *)&in, sizeof in) == 0 && listen(fd, 16) == 0 && getsockname(fd, (struct sockaddr *)&in, &len) == 0);
+	snprintf(address, 64, "127.0.0.1:%d", ntohs(in.sin_port));
+	return fd;
+}
+
+static void commands_and_polls_go_over_https(struct scene *s)
+{
+	struct server secure = { .paper = make_paper(&good_wish), .speak = speak_well }, proxy = { .paper = make_paper(&good_wish) };
+	char target[64], front[64], payload[128], flags[256], good[ID_TEXT], bad[ID_TEXT];
+	struct proc stranger;
+
+	server_start(s, "");
+	secure.listener = listen_plain(s, target);
+	proxy.listener = listen_plain(s, front);
+	if (proc_fork(s, "secure", NULL).pid == 0)
+		serve(&secure);
+	if (proc_fork(s, "front", NULL).pid == 0)
+		relay(&proxy, s->server);
+	snprintf(payload, sizeof payload, "{\"url\":\"https://%s/\"}", target);
+	create(s, good, "HTTP_GET_JSON", payload, false);
+	snprintf(flags, sizeof flags, "--server-url=https://%s --agent-id=a --journal-path=a.db --tls-ca-file=%s", front, ca_file);
+	program_start(s, "a", "agent", flags);
+	await(s, good, "status", "COMPLETED");
+	expect(s, body_has(s, "\"result\":{\"status\":200,\"body\":true,") && body_is(s, "agentId", "a"));
+	create(s, bad, "HTTP_GET_JSON", "{\"url\":\"https://127.0.0.1:1/\"}", false);
+	await(s, bad, "status", "FAILED");
+	expect(s, body_has(s, "connection refused"));
+	/* Without the CA nothing is sent, and the reason is said. */
+	snprintf(flags, sizeof flags, "--server-url=https://%s --agent-id=b --journal-path=b.db", front);
+	stranger = program_start(s, "b", "agent", flags);
+	await_log(s, "b", "the certificate's issuer is unknown");
+	expect(s, !proc_ended(&stranger));
+	ask_server(s, "GET", "/api/agents", NULL);
+	expect(s, !body_has(s, "\"agentId\":\"b\""));
+}
+
 #define with_bench(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -733,6 +836,7 @@ int main(void)
 		with_bench(the_environment_names_the_trusted), with_bench(answers_come_through_however_they_are_sent),
 		with_bench(an_end_that_anyone_may_have_made_is_an_error), with_bench(old_versions_are_not_spoken), with_bench(a_handshake_that_never_is_says_so),
 		with_bench(a_renegotiation_is_not_taken_part_in), with_bench(a_redirect_from_https_to_http_is_refused), with_bench(a_link_keeps_its_tls),
+		PROC_CASE(commands_and_polls_go_over_https),
 	};
 
 	return cmocka_run_group_tests(tests, make_all, drop_all);
