@@ -11,7 +11,7 @@ jobs=${JOBS:-2}
 only=" $* "
 build=$(pwd)/build
 began=$(date +%s)
-units="recover turn journal db http conn loop json call run report conf url lookup migrate util env"
+units="recover turn poll journal db http conn loop json call run report conf url lookup migrate util env"
 found=$build/mutants.found
 
 table() { sed '1,/^exit .*# the table$/d' "$build/../t/mutants.sh"; }
@@ -155,6 +155,11 @@ held-reply-after-rollback api.c
 - 	conns_refuse_held(api->conns, &reply);
 + 	(void)reply;
 
+rolled-back-rows-remembered store.c turn
+- 	if (s->undone != db_undone(s->db))
+- 		recent_forget(s);
++
+
 key-not-kept api.c
 - 	if (key)
 - 		store_key_add(api->store, key, &c);
@@ -184,11 +189,11 @@ report-beside-finished poll.c
 + 	report_record(s, s->completed ? REPORT_COMPLETED : REPORT_FAILED);
 + }
 
-journal-not-asked poll.c operator
+journal-not-asked poll.c poll
 - 	} else if (journal_highest(p->journal, s->id, &held) && held.attempt >= s->attempt) {
 + 	} else if (journal_get(p->journal, s->id, s->attempt + 1000, &held)) {
 
-older-attempt-started poll.c operator
+older-attempt-started poll.c poll
 - held.attempt >= s->attempt) {
 + held.attempt == s->attempt) {
 
@@ -462,7 +467,7 @@ interrupted-told-as-unbegun poll.c
 - 		: e.state == JOURNAL_STARTED ? REPORT_INTERRUPTED : REPORT_NOT_STARTED, done
 + 		: REPORT_NOT_STARTED, done
 
-held-told-as-unbegun poll.c
+held-told-as-unbegun poll.c poll
 - 	report_record(s, e->state == JOURNAL_NOT_STARTED ? REPORT_NOT_STARTED : e->state == JOURNAL_STARTED ? REPORT_INTERRUPTED
 + 	report_record(s, e->state != JOURNAL_FINISHED ? REPORT_NOT_STARTED
 
@@ -472,11 +477,11 @@ unwritten-is-begun poll.c
 + 		if (good || w->kind == WRITE_START) {
 + 			written(p, w);
 
-start-waits-for-room poll.c
+start-waits-for-room poll.c poll
 - 	if (w->kind == WRITE_START) {
 + 	if (w->kind == WRITE_START && s->attempt < 0) {
 
-result-waits-for-room poll.c
+result-waits-for-room poll.c poll
 - 	} else if (w->kind == WRITE_FINISH && s->state == SLOT_WRITING) {
 + 	} else if (w->kind == WRITE_FINISH && s->attempt < 0) {
 
@@ -520,15 +525,15 @@ fenced-polls-on poll.c
 - 	s->state = SLOT_RESTING;
 + 	rest_on(s);
 
-stopping-agent-begins poll.c process
+stopping-agent-begins poll.c poll
 - 	} else if (p->draining || p->fencing) {
 + 	} else if (p->fencing) {
 
-stopping-agent-polls poll.c
+stopping-agent-polls poll.c poll
 - 	return !p->draining && !p->full &&
 + 	return !p->full &&
 
-other-slot-not-asked poll.c
+other-slot-not-asked poll.c poll
 - o->attempt >= s->attempt && strcmp(o->id, s->id) == 0)
 + o->attempt > s->attempt && strcmp(o->id, s->id) == 0)
 

@@ -151,7 +151,7 @@ static struct command running(struct fixture *f, bool idempotent, const struct w
 	return c;
 }
 
-/* Of the command as it is stored: only what is durable counts. */
+/* Of the command as the store gives it now. */
 static enum recover_answer tell(struct fixture *f, struct command *c, const struct who *who, int64_t attempt, enum report report)
 {
 	struct report_in in = { *who, attempt, report, FAILURE_NONE, NULL, 0, NULL };
@@ -170,6 +170,46 @@ static void assert_state(struct fixture *f, const struct command *c, enum status
 	assert_int_equal(stored.failure, failure);
 	assert_int_equal(stored.needs_review, review);
 	assert_int_equal(stored.status, c->status);
+}
+
+/* All that may change of a command is in the file: what the store knows after a restart is what it knew before. */
+static void a_command_comes_back_whole_after_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	struct command c = running(f, true, &A), d;
+	struct buf err = {0};
+
+	c.attempt = 3, c.max_attempts = 4, c.not_started = 5, c.redelivered = 6, c.lease_ms = 7, c.started_at = 8, c.finished_at = 9, c.updated_at = 10;
+	c.status = STATUS_FAILED, c.held = HELD_INTERRUPTED, c.failure = FAILURE_AGENT_LOST, c.needs_review = c.cancel_requested = true;
+	c.result = "{}", c.result_len = 2, c.error = "why";
+	store_save(f->store, &c);
+	assert_int_equal(db_commit(store_db(f->store)), DB_OK);
+	store_close(f->store);
+	f->store = store_open(&f->env, f->path, &err);
+	assert_true(f->store && store_get(f->store, c.row, &d));
+	assert_true(d.attempt == 3 && d.max_attempts == 4 && d.not_started == 5 && d.redelivered == 6 && d.lease_ms == 7);
+	assert_true(d.started_at == 8 && d.finished_at == 9 && d.updated_at == 10 && d.created_at == c.created_at && d.nonce == c.nonce);
+	assert_true(d.status == c.status && d.held == c.held && d.failure == c.failure && d.needs_review && d.cancel_requested && d.is_idempotent && d.type == c.type);
+	assert_true(d.result_len == 2 && strcmp(d.result, "{}") == 0 && strcmp(d.error, "why") == 0 && strcmp(d.payload, "{\"ms\":1}") == 0);
+	assert_true(strcmp(d.agent_id, A.agent_id) == 0 && strcmp(d.journal_id, A.journal_id) == 0 && strcmp(d.boot_id, A.boot_id) == 0);
+}
+
+/* A put-back database gives a row's number away again: an id names the command of its row, instant and nonce, and no other. */
+static void an_id_names_one_command_only(void **state)
+{
+	struct fixture *f = *state;
+	struct command c = pending(f, false), found;
+	char id[ID_TEXT];
+
+	c.nonce = 77;
+	store_id(&c, id);
+	assert_false(store_find(f->store, id, strlen(id), &found));
+	c.nonce = 0;
+	store_id(&c, id);
+	assert_true(store_find(f->store, id, strlen(id), &found) && found.row == c.row);
+	c.created_at++;
+	store_id(&c, id);
+	assert_false(store_find(f->store, id, strlen(id), &found));
 }
 
 static void a_finished_report_settles_and_its_repeat_changes_nothing(void **state)
@@ -455,6 +495,8 @@ int main(void)
 		cmocka_unit_test(every_cell_says_what_the_table_says),
 		cmocka_unit_test(no_attempt_left_is_said),
 		cmocka_unit_test(a_cancel_ends_what_would_go_round_again),
+		WITH_STORE(a_command_comes_back_whole_after_a_restart),
+		WITH_STORE(an_id_names_one_command_only),
 		WITH_STORE(a_finished_report_settles_and_its_repeat_changes_nothing),
 		WITH_STORE(weaker_evidence_is_refused_and_a_repeat_is_not),
 		WITH_STORE(interrupted_is_doubt_unless_twice_is_safe),
