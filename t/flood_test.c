@@ -425,7 +425,7 @@ static void does_not_spin_with_no_descriptor_at_all(struct scene *s)
 		expect(s, look(fd) == 'o');
 	ms = spent_ms(s, &server);
 	fprintf(stderr, "  of a second without a descriptor to accept with: %lld ms of processor time, start included\n", (long long)ms);
-	expect(s, ms < 700);
+	expect(s, ms < 300);
 	close(fd);
 }
 
