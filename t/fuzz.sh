@@ -54,7 +54,8 @@ for name in "$@"; do
 		tail -n 30 "$out/log"
 	fi
 	runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out/log")
-	printf '%-5s %s runs in %s s: %s\n' "$name" "${runs:-some}" "$seconds" "$word"
+	speed=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$out/log")
+	printf '%-5s %s runs in %s s, %s a second: %s\n' "$name" "${runs:-some}" "$seconds" "${speed:-some}" "$word"
 done
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -40,15 +40,18 @@ static void talk(struct fakeworld *w, struct env *env, struct loop *loop, int li
 {
 	struct sockaddr_storage peer;
 	socklen_t len;
-	char piece[1024];
+	char asked[1024];
+	size_t len_asked = 0;
 	int fd;
 
 	turn(w, loop);
 	turn(w, loop);
 	fd = env->accept(w, listener, &peer, &len);
 	must(fd >= 0);
-	for (int i = 0; i < 400; i++) {                            /* a byte a turn, when the world is cut so */
-		(void)env->recv(w, fd, piece, sizeof piece);
+	while (len_asked < 4 || memcmp(asked + len_asked - 4, "\r\n\r\n", 4) != 0) {
+		ssize_t got = env->recv(w, fd, asked + len_asked, sizeof asked - len_asked);
+		must(got > 0 || (got < 0 && errno == EAGAIN));
+		len_asked += got > 0 ? (size_t)got : 0;
 		turn(w, loop);
 	}
 	while (n > 0 && h->calls == 0) {
@@ -58,7 +61,7 @@ static void talk(struct fakeworld *w, struct env *env, struct loop *loop, int li
 		n -= put > 0 ? (size_t)put : 0;
 		turn(w, loop);
 	}
-	for (int i = 0; i < 40; i++)
+	for (int i = 0; i < 40 && h->calls == 0; i++)
 		turn(w, loop);
 	if (closes)
 		env->close(w, fd);
