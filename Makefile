@@ -26,12 +26,12 @@ HDR = util.h env.h conf.h json.h url.h http.h loop.h tls.h lookup.h guard.h conn
 SQL = migrations/server/0001_init.sql migrations/agent/0001_init.sql
 UNITS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/tls_test t/lookup_test t/conn_test t/call_test \
 	t/db_test t/migrate_test t/journal_test t/recover_test t/turn_test t/run_test t/report_test t/poll_test
-TESTS = $(UNITS) t/process_test t/operator_test t/flood_test t/crash_test
+TESTS = $(UNITS) t/process_test t/operator_test t/flood_test t/hostile_test t/crash_test
 SCRIPTS = t/man_test.sh t/install_test.sh t/chroot_test.sh
 CRASH = build/crash_server build/crash_agent build/crash_server_normal build/crash_agent_normal
 TOOLS = build/target t/jsoncheck t/httpget
 TOBJ = t/util_test.o t/env_test.o t/conf_test.o t/json_test.o t/url_test.o t/http_test.o t/loop_test.o t/tls_test.o t/lookup_test.o t/conn_test.o t/call_test.o \
-	t/db_test.o t/migrate_test.o t/journal_test.o t/recover_test.o t/turn_test.o t/run_test.o t/report_test.o t/poll_test.o t/process_test.o t/operator_test.o t/flood_test.o t/fakeworld.o t/faultvfs.o t/dbfix.o t/proc.o \
+	t/db_test.o t/migrate_test.o t/journal_test.o t/recover_test.o t/turn_test.o t/run_test.o t/report_test.o t/poll_test.o t/process_test.o t/operator_test.o t/flood_test.o t/hostile_test.o t/fakeworld.o t/faultvfs.o t/dbfix.o t/proc.o \
 	t/target.o t/jsoncheck.o t/httpget.o t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o t/crash_test.o t/crash_node.o t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o
 THDR = t/fakeworld.h t/faultvfs.h t/dbfix.h t/proc.h t/cast.h t/checker.h t/tap.h t/world.h t/simdisk.h t/bench.h
 
@@ -162,6 +162,8 @@ t/operator_test: t/operator_test.o t/proc.o
 
 t/flood_test: t/flood_test.o t/proc.o
 	$(LINK) t/flood_test.o t/proc.o $(TEST)
+t/hostile_test: t/hostile_test.o t/proc.o
+	$(LINK) t/hostile_test.o t/proc.o $(TEST)
 t/crash_test: t/crash_test.o t/proc.o
 	$(LINK) t/crash_test.o t/proc.o $(TEST)
 

@@ -526,13 +526,13 @@ void db_rollback(struct db *d)
 	must(!d->broken);
 }
 
-/* A file that is gone, or another one by now, keeps nothing that is promised. */
-static void look(struct db *d)
+/* A file that is gone, or another one by now, keeps nothing that is promised. age_us: how old an earlier look may be. */
+static void look(struct db *d, int64_t age_us)
 {
 	struct stat st;
 	int64_t now_us = d->env->mono_us(d->env->world);
 
-	if (d->env->vfs || d->reader || now_us - d->looked_us < LOOK_US)
+	if (d->env->vfs || d->reader || now_us - d->looked_us < age_us)
 		return;
 	d->looked_us = now_us;
 	if (stat(d->path, &st) != 0 || st.st_dev != d->dev || st.st_ino != d->ino)
@@ -544,7 +544,7 @@ enum db_result db_commit(struct db *d)
 	if (!d->within && !d->broken)
 		return DB_OK;
 	if (!d->broken) {
-		look(d);
+		look(d, 0);
 		sqlite3_stmt *q = db_sql(d, "COMMIT");
 		if (sqlite3_step(q) != SQLITE_DONE)
 			failed(d, "a commit");
@@ -561,7 +561,7 @@ void db_checkpoint(struct db *d)
 {
 	int code, log = 0, copied = 0;
 
-	look(d);
+	look(d, LOOK_US);
 	if (d->log_pages < d->checkpoint_at || d->within)
 		return;
 	code = sqlite3_wal_checkpoint_v2(d->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &copied);
