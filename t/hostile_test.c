@@ -88,10 +88,10 @@ static const struct evil { enum manner manner; const char *first, *more; int sta
 	{ TO("http://[::ffff:169.254.169.254]/"), 1, DENIED },
 	{ TO("http://[::ffff:a9fe:a9fe]/"), 1, DENIED },
 	{ TO("http://[64:ff9b::a9fe:a9fe]/"), 1, DENIED },
-	{ TO("http://2852039166/"), 1, "2852039166" },
-	{ TO("http://0xa9fea9fe/"), 1, "0xa9fea9fe" },
-	{ TO("http://0251.0376.0251.0376/"), 1, "0251.0376.0251.0376" },
-	{ TO("http://169.16689662/"), 1, "169.16689662" },
+	{ TO("http://2852039166/"), 1, DENIED },
+	{ TO("http://0xa9fea9fe/"), 1, DENIED },
+	{ TO("http://0251.0376.0251.0376/"), 1, DENIED },
+	{ TO("http://169.16689662/"), 1, DENIED },
 };
 
 static void say_for_ever(int fd, const char *more)
