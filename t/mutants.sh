@@ -537,15 +537,15 @@ other-slot-not-asked poll.c poll
 - o->attempt >= s->attempt && strcmp(o->id, s->id) == 0)
 + o->attempt > s->attempt && strcmp(o->id, s->id) == 0)
 
-beats-too-rare poll.c
+beats-too-rare poll.c poll
 - s->lease_ms * 1000 / 3, send_beat, s);
 + s->lease_ms * 1000 * 2, send_beat, s);
 
-cancel-not-heard poll.c process
+cancel-not-heard poll.c poll
 - 	if (beat == BEAT_CANCEL)
 + 	if (beat == BEAT_CANCEL && s->attempt < 0)
 
-overruled-runs-on poll.c
+overruled-runs-on poll.c poll
 - 	else if (beat == BEAT_STOP)
 + 	else if (beat == BEAT_STOP && s->attempt < 0)
 

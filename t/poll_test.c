@@ -357,6 +357,34 @@ static void two_slots_never_work_on_one_command(void **state)
 	assert_int_equal(b->begun, 1);
 }
 
+/* A heartbeat a third of the lease apart; no silence and no refusal stops what runs, but for the three words that mean it. */
+static void only_the_servers_word_stops_what_runs(void **state)
+{
+	static const struct { int status; const char *body; } stops[] = {
+		{ 200, "{\"id\":\"" X "\",\"cancelRequested\":true}" }, { 409, "{\"code\":\"STALE_ATTEMPT\"}" }, { 409, "{\"code\":\"ALREADY_SETTLED\"}" },
+	};
+	static const int refusals[] = { 200, 503, 404, 401, 500 };
+	struct bench *b = *state;
+	int64_t begun_us;
+	int fd;
+
+	start(b, 1);
+	for (int i = 0; i < 3; i++) {
+		give(b, take(b, POLL), X, i + 1, DELAY_MS_MAX);
+		for (int k = 0; k < 5; k++) {
+			begun_us = fakeworld_now_us(b->world);
+			told(b, X, i + 1, "RUNNING", &fd);
+			assert_in_range(fakeworld_now_us(b->world) - begun_us, LEASE_US / 3 - 100000, LEASE_US / 3 + 100000);
+			answer(b, fd, refusals[k], "{}");
+		}
+		told(b, X, i + 1, "RUNNING", &fd);
+		answer(b, fd, stops[i].status, stops[i].body);
+		told(b, X, i + 1, "FAILED", NULL);
+		assert_non_null(strstr(b->request.data, "\"failureCode\":\"CANCELLED\""));
+	}
+	assert_int_equal(b->begun, 3);
+}
+
 static void a_stopping_agent_hands_back_what_it_is_given_now(void **state)
 {
 	struct bench *b = *state;
@@ -398,6 +426,7 @@ int main(void)
 		CASE(one_command_goes_its_way), CASE(what_is_held_is_told_and_never_begun), CASE(nothing_is_asked_for_before_all_that_is_owed_is_answered),
 		CASE(what_is_older_than_its_lease_is_not_begun), CASE(without_room_for_its_beginning_a_command_is_handed_back),
 		CASE(without_room_for_its_end_a_command_is_told_from_memory), CASE(two_slots_never_work_on_one_command),
+		CASE(only_the_servers_word_stops_what_runs),
 		CASE(a_stopping_agent_hands_back_what_it_is_given_now), CASE(a_stopping_agent_ends_what_it_runs_and_asks_for_no_more),
 	};
 

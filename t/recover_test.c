@@ -339,6 +339,26 @@ static void an_older_attempt_is_stale_and_a_higher_one_is_believed(void **state)
 	assert_string_equal(c.boot_id, A2.boot_id);
 }
 
+/* What the put-back database holds of an older attempt says nothing about it; but nothing ever comes after COMPLETED. */
+static void a_higher_attempt_is_judged_by_its_own_evidence(void **state)
+{
+	static const enum report old[] = { REPORT_FAILED, REPORT_INTERRUPTED, REPORT_NOT_STARTED };
+	struct fixture *f = *state;
+	struct command c;
+
+	for (int i = 0; i < 3; i++) {
+		c = running(f, false, &A);
+		tell(f, &c, &A, 1, old[i]);
+		assert_int_equal(tell(f, &c, &B, 2, REPORT_RUNNING), RECOVER_OK);
+		assert_state(f, &c, STATUS_RUNNING, FAILURE_NONE, false);
+		assert_int_equal(tell(f, &c, &B, 2, REPORT_COMPLETED), RECOVER_OK);
+		assert_state(f, &c, STATUS_COMPLETED, FAILURE_NONE, false);
+	}
+	assert_int_equal(tell(f, &c, &A, 3, REPORT_FAILED), RECOVER_ALREADY_SETTLED);
+	assert_state(f, &c, STATUS_COMPLETED, FAILURE_NONE, false);
+	assert_int_equal(c.attempt, 2);
+}
+
 static void only_the_holder_is_heard(void **state)
 {
 	struct fixture *f = *state;
@@ -505,6 +525,7 @@ int main(void)
 		WITH_STORE(a_heartbeat_revives_nothing_for_an_agent_that_holds_something_else),
 		WITH_STORE(late_evidence_wins_while_nothing_else_happened),
 		WITH_STORE(an_older_attempt_is_stale_and_a_higher_one_is_believed),
+		WITH_STORE(a_higher_attempt_is_judged_by_its_own_evidence),
 		WITH_STORE(only_the_holder_is_heard),
 		WITH_STORE(a_poll_with_the_same_journal_gets_the_same_attempt_again),
 		WITH_STORE(a_poll_without_the_journal_is_lost_evidence),
