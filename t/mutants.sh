@@ -684,12 +684,12 @@ boot-not-kept claim.c
 - 	store_journal_put(m->store, who->journal_id, who->boot, who->boot_id);
 +
 
-vanished-slot-forgotten claim.c
+vanished-slot-forgotten claim.c turn
 - 	store_running(m->store, find_stray, m);
 - 	return true;
 + 	return true;
 
-vanished-slot-of-this-boot claim.c
+vanished-slot-of-this-boot claim.c turn
 -  && same(out->journal_id, who->journal_id) && !same(out->boot_id, who->boot_id))
 +  && same(out->journal_id, who->journal_id))
 

@@ -383,6 +383,11 @@ static void a_poll_with_the_same_journal_gets_the_same_attempt_again(void **stat
 	}
 	assert_false(recover_poll(f->store, &c, &A2, 2600));
 	assert_state(f, &c, STATUS_FAILED, FAILURE_NEVER_STARTED, true);
+	/* handed out anew it is counted anew */
+	recover_resolve(f->store, &c, RESOLVE_RETRY, NULL, NULL, 0, 2700);
+	recover_hand_out(f->store, &c, &A2, 0, 2800);
+	assert_true(recover_poll(f->store, &c, &A2, 2900));
+	assert_int_equal(c.redelivered, 1);
 }
 
 static void a_poll_without_the_journal_is_lost_evidence(void **state)
@@ -447,6 +452,20 @@ static void an_operator_retries_once_and_the_overruled_report_changes_nothing(vo
 	assert_int_equal(tell(f, &c, &A, 1, REPORT_RUNNING), RECOVER_STALE_ATTEMPT);
 }
 
+static void a_retry_forgets_the_cancel_of_before(void **state)
+{
+	struct fixture *f = *state;
+	struct command c = running(f, false, &A);
+
+	recover_cancel(f->store, &c, 2500);
+	recover_silent(f->store, &c, 2600);
+	assert_state(f, &c, STATUS_FAILED, FAILURE_AGENT_LOST, true);
+	assert_int_equal(recover_resolve(f->store, &c, RESOLVE_RETRY, NULL, NULL, 0, 2700), RESOLVE_OK);
+	recover_hand_out(f->store, &c, &A, 0, 2800);
+	assert_int_equal(tell(f, &c, &A, 2, REPORT_NOT_STARTED), RECOVER_OK);
+	assert_state(f, &c, STATUS_PENDING, FAILURE_NONE, false);
+}
+
 static void an_operator_settles_for_good(void **state)
 {
 	struct fixture *f = *state;
@@ -485,13 +504,19 @@ static void a_cancel_is_done_asked_or_too_late(void **state)
 	assert_int_equal(recover_cancel(f->store, &d, 4100), CANCEL_TOO_LATE);
 }
 
-static int events_count;
-static void count_event(void *arg, const struct event *e)
+static void add_event(void *arg, const struct event *e)
 {
-	(void)arg;
-	assert_non_null(e->kind);
 	assert_non_null(e->verdict);
-	events_count++;
+	buf_fmt(arg, " %s", e->kind);
+}
+
+static void assert_story(struct fixture *f, const struct command *c, const char *want)
+{
+	struct buf kinds = {0};
+
+	store_events(f->store, c->row, add_event, &kinds);
+	assert_string_equal(kinds.data, want);
+	buf_free(&kinds);
 }
 
 static void the_story_is_told_and_repeats_are_not(void **state)
@@ -503,9 +528,29 @@ static void the_story_is_told_and_repeats_are_not(void **state)
 	recover_hand_out(f->store, &c, &B, 0, 2600);
 	for (int i = 0; i < 5; i++)
 		tell(f, &c, &A, 1, REPORT_RUNNING);
-	events_count = 0;
-	store_events(f->store, c.row, count_event, NULL);
-	assert_int_equal(events_count, 2);
+	assert_story(f, &c, " LEASE_ENDED STALE_REPORT");
+	c = running(f, false, &A);
+	recover_silent(f->store, &c, 2500);
+	tell(f, &c, &A, 1, REPORT_RUNNING);
+	recover_silent(f->store, &c, 2600);
+	recover_poll_lost(f->store, &c, &A2, 2700);
+	tell(f, &c, &A, 1, REPORT_COMPLETED);
+	tell(f, &c, &A, 1, REPORT_FAILED);
+	assert_story(f, &c, " LEASE_ENDED REVIVED LEASE_ENDED RECOVERED LATE_EVIDENCE CONTRADICTION");
+	c = running(f, false, &A);
+	recover_poll(f->store, &c, &A2, 2500);
+	tell(f, &c, &A, 1, REPORT_NOT_STARTED);
+	recover_hand_out(f->store, &c, &A2, 0, 2600);
+	recover_cancel(f->store, &c, 2700);
+	tell(f, &c, &A2, 2, REPORT_INTERRUPTED);
+	recover_resolve(f->store, &c, RESOLVE_RETRY, NULL, NULL, 0, 2800);
+	tell(f, &c, &B, 5, REPORT_FAILED);
+	assert_story(f, &c, " REDELIVERED HANDED_BACK CANCEL RECOVERED RETRY DATABASE_PUT_BACK");
+	c = running(f, false, &A);
+	recover_silent(f->store, &c, 2500);
+	recover_resolve(f->store, &c, RESOLVE_FAIL, NULL, NULL, 0, 2600);
+	tell(f, &c, &A, 1, REPORT_COMPLETED);
+	assert_story(f, &c, " LEASE_ENDED FAIL LATE_EVIDENCE");
 }
 
 int main(void)
@@ -532,6 +577,7 @@ int main(void)
 		WITH_STORE(a_poll_never_starts_a_lost_command_but_says_that_it_never_began),
 		WITH_STORE(handing_back_does_not_count_as_an_attempt),
 		WITH_STORE(an_operator_retries_once_and_the_overruled_report_changes_nothing),
+		WITH_STORE(a_retry_forgets_the_cancel_of_before),
 		WITH_STORE(an_operator_settles_for_good),
 		WITH_STORE(a_cancel_is_done_asked_or_too_late),
 		WITH_STORE(the_story_is_told_and_repeats_are_not),

@@ -301,6 +301,34 @@ static void a_newer_poll_of_a_name_ends_the_older(void **state)
 	assert_int_equal(b->clients[3].status, 201);
 }
 
+static int poll_as(struct bench *b, int i, const char *agent_id, int boot)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "/api/commands/next?agentId=%s&journalId=j&bootId=%d-00000000", agent_id, boot);
+	say(b, i, "GET", path, "");
+	assert_int_equal(turn(b), 1);
+	return b->clients[i].status;
+}
+
+/* What the slots of an older boot held is given again, the same attempt, to slots of the newer one: to one's own name first, else to whoever asks, and once. */
+static void what_a_vanished_slot_held_goes_to_another_once(void **state)
+{
+	struct bench *b = *state;
+
+	step_together(b, 2, 0);
+	assert_int_equal(poll_as(b, 2, "a/1", 1), 200);
+	assert_int_equal(poll_as(b, 3, "a/2", 1), 200);
+	assert_int_equal(poll_as(b, 4, "a/1", 2), 200);
+	assert_string_equal(b->clients[4].id, b->clients[2].id);
+	assert_int_equal(poll_as(b, 5, "a/3", 2), 200);
+	assert_string_equal(b->clients[5].id, b->clients[3].id);
+	assert_non_null(strstr(b->clients[5].in.data, "\"status\":\"RUNNING\",\"attempt\":1,"));
+	assert_int_equal(poll_as(b, 6, "a/2", 2), 204);
+	assert_int_equal(poll_as(b, 7, "a/4", 2), 204);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT group_concat(agent_id || redelivered) FROM commands"), "a/11,a/31");
+}
+
 /* What a page in somebody's browser can send is not obeyed: another name for this host, another origin, a form. */
 static void what_a_browser_may_be_made_to_send_is_refused(void **state)
 {
@@ -443,7 +471,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(no_answer_leaves_before_its_sync), CASE(who_is_ready_together_shares_a_sync), CASE(one_refused_request_spoils_no_neighbour),
 		CASE(a_full_disk_refuses_the_whole_turn), CASE(nothing_is_given_to_who_has_gone), CASE(a_newer_poll_of_a_name_ends_the_older),
-		CASE(what_a_browser_may_be_made_to_send_is_refused), CASE(doubled_and_unknown_members_are_refused),
+		CASE(what_a_vanished_slot_held_goes_to_another_once), CASE(what_a_browser_may_be_made_to_send_is_refused), CASE(doubled_and_unknown_members_are_refused),
 		cmocka_unit_test_setup_teardown(a_call_takes_its_own_token_only, setup_guarded, teardown), CASE(what_waits_beyond_memory_comes_in_its_turn),
 		CASE(a_live_name_is_kept_however_many_there_are),
 	};
