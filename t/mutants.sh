@@ -693,7 +693,7 @@ vanished-slot-of-this-boot claim.c turn
 -  && same(out->journal_id, who->journal_id) && !same(out->boot_id, who->boot_id))
 +  && same(out->journal_id, who->journal_id))
 
-vanished-slots-outlive-rollback api.c
+vanished-slots-outlive-rollback api.c turn
 - 	dispatch_load(api->dispatch);
 - 	claim_load(api->claim);
 + 	dispatch_load(api->dispatch);

@@ -452,6 +452,21 @@ static void an_operator_retries_once_and_the_overruled_report_changes_nothing(vo
 	assert_int_equal(tell(f, &c, &A, 1, REPORT_RUNNING), RECOVER_STALE_ATTEMPT);
 }
 
+/* The operator has said that it may be done again: to learn that the process is gone says nothing new. A finished record does. */
+static void a_retry_stands_until_something_is_known_to_be_finished(void **state)
+{
+	struct fixture *f = *state;
+	struct command c = running(f, false, &A);
+
+	recover_silent(f->store, &c, 2500);
+	assert_int_equal(recover_resolve(f->store, &c, RESOLVE_RETRY, NULL, NULL, 0, 2600), RESOLVE_OK);
+	assert_int_equal(tell(f, &c, &A, 1, REPORT_INTERRUPTED), RECOVER_OK);
+	assert_state(f, &c, STATUS_PENDING, FAILURE_NONE, false);
+	assert_int_equal(tell(f, &c, &A, 1, REPORT_RUNNING), RECOVER_STALE_ATTEMPT);
+	assert_int_equal(tell(f, &c, &A, 1, REPORT_COMPLETED), RECOVER_OK);
+	assert_state(f, &c, STATUS_COMPLETED, FAILURE_NONE, false);
+}
+
 static void a_retry_forgets_the_cancel_of_before(void **state)
 {
 	struct fixture *f = *state;
@@ -577,6 +592,7 @@ int main(void)
 		WITH_STORE(a_poll_never_starts_a_lost_command_but_says_that_it_never_began),
 		WITH_STORE(handing_back_does_not_count_as_an_attempt),
 		WITH_STORE(an_operator_retries_once_and_the_overruled_report_changes_nothing),
+		WITH_STORE(a_retry_stands_until_something_is_known_to_be_finished),
 		WITH_STORE(a_retry_forgets_the_cancel_of_before),
 		WITH_STORE(an_operator_settles_for_good),
 		WITH_STORE(a_cancel_is_done_asked_or_too_late),

@@ -321,6 +321,9 @@ static void what_a_vanished_slot_held_goes_to_another_once(void **state)
 	assert_int_equal(poll_as(b, 3, "a/2", 1), 200);
 	assert_int_equal(poll_as(b, 4, "a/1", 2), 200);
 	assert_string_equal(b->clients[4].id, b->clients[2].id);
+	faultvfs_fail_writes(b->fix->disk, 0, SQLITE_FULL, ENOSPC);
+	assert_int_equal(poll_as(b, 5, "a/3", 2), 503);                /* and not forgotten by that */
+	faultvfs_fail_writes(b->fix->disk, -1, SQLITE_OK, 0);
 	assert_int_equal(poll_as(b, 5, "a/3", 2), 200);
 	assert_string_equal(b->clients[5].id, b->clients[3].id);
 	assert_non_null(strstr(b->clients[5].in.data, "\"status\":\"RUNNING\",\"attempt\":1,"));
