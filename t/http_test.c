@@ -29,9 +29,9 @@ static void dump_text(struct buf *out, struct http_text t)
 
 static void dump_head(struct buf *out, const struct http_head *h)
 {
-	const struct http_text parts[] = { h->method, h->target, h->path, h->query, h->host };
+	const struct http_text *const parts[] = { &h->method, &h->target, &h->path, &h->query, &h->host };
 	for (size_t i = 0; i < COUNT(parts); i++)
-		dump_text(out, parts[i]);
+		dump_text(out, *parts[i]);
 	buf_fmt(out, "%d %d %d %lld %d %d\n", h->status, h->minor, h->chunked, (long long)h->length, h->close, h->expect_continue);
 	for (int i = 0; i < h->fields_count; i++) {
 		dump_text(out, h->fields[i].name);
