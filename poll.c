@@ -701,6 +701,8 @@ static void turn_end(void *arg)
 
 	if (p->eager)
 		commit(p);
+	if (p->eager)
+		loop_again(p->loop);           /* what the commit gave rise to: a start that came too late is a tombstone to be written */
 }
 
 static void prune(void *arg)

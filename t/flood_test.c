@@ -282,7 +282,7 @@ static void gives_up_the_idle_then_the_unfinished_then_the_parked(struct scene *
 	static const int order[] = { 4, 5, 2, 3, 0, 1 };
 	int fds[6];
 
-	server_start(s, "--max-connections=6");
+	server_start(s, "--max-connections=6 --lease-ms=60000");
 	for (int i = 0; i < 6; i++) {
 		if (i < 2)
 			fds[i] = knock_to_park(s, i);
