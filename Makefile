@@ -74,7 +74,7 @@ check-long: all $(TOOLS) t/crash_test $(CRASH)
 
 # The same tests with every access checked.
 check-asan:
-	sh t/variant.sh asan check STATIC=no CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+	LIMIT=900 sh t/variant.sh asan check STATIC=no SCRIPTS= CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 # Many nodes in one seeded process: make sim SEED=1 RUNS=200
 SEED = 1

@@ -197,6 +197,7 @@ static int dress(struct outfit *o, const struct conf *conf, struct poll_settings
 {
 	const char *why, *server = conf_text(conf, "server-url"), *name = conf_text(conf, "agent-id"), *deny = conf_text(conf, "http-deny");
 	struct buf tls_err = {0};
+	bool good;
 
 	if (name && !name_fits(name, set->slots))
 		return bad_setting(conf, "agent-id", "1 to 128 of A-Z a-z 0-9 . _ / - are needed, with room for the slot's number", err);
@@ -211,17 +212,28 @@ static int dress(struct outfit *o, const struct conf *conf, struct poll_settings
 	if (!conf_token(conf, "agent-token", &o->token, err))
 		return 1;
 	o->tls = tls_new(conf_text(conf, "tls-ca-file"), &tls_err);
-	if ((!o->tls && conf_text(conf, "tls-ca-file")) || (o->url.tls && !(o->tls && tls_ready(o->tls, &tls_err)))) {
+	good = (o->tls || !conf_text(conf, "tls-ca-file")) && (!o->url.tls || (o->tls && tls_ready(o->tls, &tls_err)));
+	if (!good)
 		buf_str(err, tls_err.data);
-		return 1;
-	}
 	buf_free(&tls_err);
+	if (!good)
+		return 1;
 	set->server = &o->url;
 	set->token = o->token.len ? o->token.data : NULL;
 	set->tls = o->tls;
 	set->run.guard = o->guard;
 	set->run.tls = o->tls;
 	return 0;
+}
+
+static int undress(struct outfit *o, struct buf *err, int status)
+{
+	call_guard_free(o->guard);
+	tls_free(o->tls);
+	buf_free(&o->token);
+	http_url_free(&o->url);
+	buf_free(err);
+	return status;
 }
 
 static int start(struct env *env, const struct conf *conf)
@@ -241,10 +253,10 @@ static int start(struct env *env, const struct conf *conf)
 	set.run.http_max_bytes = (size_t)conf_int(conf, "http-max-bytes");
 	status = dress(&outfit, conf, &set, &err);
 	if (status != 0)
-		return complain(status, err.data);
+		return undress(&outfit, &err, complain(status, err.data));
 	journal = journal_open(&n.env, conf_text(conf, "journal-path"), conf_on(conf, "new-journal"), &err);
 	if (!journal)
-		return complain(1, err.data);
+		return undress(&outfit, &err, complain(1, err.data));
 	host_name(outfit.host);
 	set.name = conf_text(conf, "agent-id") ? conf_text(conf, "agent-id") : journal_name(journal, outfit.host);
 	if (conf_on(conf, "random-failures")) {
@@ -256,12 +268,7 @@ static int start(struct env *env, const struct conf *conf)
 	else
 		status = run(&n, conf, journal, &set);
 	journal_close(journal);
-	call_guard_free(outfit.guard);
-	tls_free(outfit.tls);
-	buf_free(&outfit.token);
-	http_url_free(&outfit.url);
-	buf_free(&err);
-	return status;
+	return undress(&outfit, &err, status);
 }
 
 static int migrate(const struct env *env, const char *path)

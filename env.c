@@ -11,11 +11,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #define BACKLOG (SOMAXCONN > 511 ? SOMAXCONN : 511)
+#define FATAL_MAX 8192
 #define WAIT_MAX_US INT64_C(1000000000000)                     /* some systems refuse more than 10^8 s; an early wake does no harm */
 #define DESCRIPTORS_MAX 65536                                  /* where the system cannot list them, no higher one is looked for */
 
@@ -326,13 +328,17 @@ void env_log(const struct env *env, const char *event, const char *fmt, ...)
 void env_fatal(const struct env *env, const char *fmt, ...)
 {
 	struct buf text = {0}, line = {0};
+	char words[FATAL_MAX];
 	va_list args;
 
 	va_start(args, fmt);
 	buf_vfmt(&text, fmt, args);
 	va_end(args);
 	add_line(env, &line, "fatal", &text);
-	env->fatal(env->world, line.data);
+	snprintf(words, sizeof words, "%s", line.data);
+	buf_free(&text);
+	buf_free(&line);
+	env->fatal(env->world, words);                                 /* a test's goes on elsewhere */
 	util_broken("a fatal door does not return", __FILE__, __LINE__);
 }
 

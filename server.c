@@ -195,7 +195,7 @@ static int health(const struct env *env, const struct conf *conf)
 {
 	struct health h = {0};
 	struct call_spec spec = {0};
-	struct loop *loop = loop_new(env);
+	struct loop *loop;
 	struct http_url url;
 	struct buf text = {0};
 	struct sockaddr_storage addr;
@@ -210,6 +210,7 @@ static int health(const struct env *env, const struct conf *conf)
 		return bad_setting(conf, "listen", LISTEN_NEED);
 	}
 	buf_free(&text);
+	loop = loop_new(env);
 	spec.method = "GET";
 	spec.url = &url;
 	spec.deadline_us = env->mono_us(env->world) + HEALTH_US;
@@ -331,8 +332,9 @@ static int start(struct env *env, const struct conf *conf)
 	set.api_token = api_token.len ? api_token.data : NULL;
 	set.agent_token = agent_token.len ? agent_token.data : NULL;
 	if (!is_loopback(&addr) && !(set.api_token && set.agent_token) && !conf_on(conf, "insecure"))
-		return complain(1, "--listen: an address that is not loopback needs --api-token-file and --agent-token-file (or --insecure, if you mean it)");
-	status = serve(env, conf, &set, &addr, len);
+		status = complain(1, "--listen: an address that is not loopback needs --api-token-file and --agent-token-file (or --insecure, if you mean it)");
+	else
+		status = serve(env, conf, &set, &addr, len);
 	buf_free(&api_token);
 	buf_free(&agent_token);
 	buf_free(&err);

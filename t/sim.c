@@ -915,8 +915,8 @@ static void print_totals(const struct totals *t)
 
 static void add_totals(struct totals *to, const struct totals *from)
 {
-	int64_t *a = (int64_t *)to;
-	const int64_t *b = (const int64_t *)from;
+	uint64_t *a = (uint64_t *)to;                                  /* a history's hash among them goes over the top */
+	const uint64_t *b = (const uint64_t *)from;
 
 	for (size_t i = 0; i < sizeof *to / sizeof *a; i++)
 		a[i] += b[i];
