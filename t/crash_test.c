@@ -651,20 +651,20 @@ static int play_and_tell(struct point p, int out, int *bad)
 	return r.outcome.died;
 }
 
-/* Dies at n, each way. With `all` several times, and once more at every act of its second life. Did it die at all? */
+/* Dies at n. With `all` each way, several times, and once more at every act of its second life; with NORMAL several cuts. Did it die at all? */
 static bool work_at(const struct job *job, int n, int out, int *bad)
 {
 	struct point p = { job->story, job->program, job->normal, n, 0, 0, n, -1 };
 	bool died = false;
 
-	if (!job->all) {
-		p.loss = job->normal ? CUT : (n / LOSSES + n) % LOSSES;
+	if (!job->all && !job->normal) {
+		p.loss = (n / LOSSES + n) % LOSSES;
 		return play_and_tell(p, out, bad) > 0;
 	}
 	for (p.seed = n; p.seed < SEEDS * POINTS_MAX; p.seed += POINTS_MAX)
-		for (p.loss = 0; p.loss < LOSSES; p.loss++)
+		for (p.loss = job->normal ? CUT : 0; p.loss < (job->normal ? CUT + 1 : LOSSES); p.loss++)
 			died = play_and_tell(p, out, bad) > 0 || died;
-	for (p.again = 1; died && *bad < BAD_MAX && p.again < POINTS_MAX; p.again++) {
+	for (p.again = 1; job->all && !job->normal && died && *bad < BAD_MAX && p.again < POINTS_MAX; p.again++) {
 		p.seed = n * POINTS_MAX + p.again;
 		p.loss = (n + p.again) % LOSSES;
 		if (play_and_tell(p, out, bad) < 2)
@@ -802,6 +802,10 @@ int main(int argc, char **argv)
 	size_t n = list_jobs(jobs, all, argc > 1 + all ? argv[1 + all] : NULL, &sums);
 	int status;
 
+	if (n == 0) {
+		fprintf(stderr, "usage: t/crash_test [--all] [STORY | NORMAL]\n");
+		return 2;
+	}
 	for (size_t i = 0; i < n; i++)
 		tests[i] = (struct CMUnitTest){ jobs[i].story->name, jobs[i].normal ? finds_what_normal_does : survives, NULL, NULL, &jobs[i] };
 	status = _cmocka_run_group_tests("crash", tests, n, NULL, NULL);
