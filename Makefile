@@ -68,7 +68,7 @@ check: all $(TOOLS) $(TESTS) $(CRASH) build/sim
 check-quick: all $(UNITS) build/sim
 	@sh t/check.sh $(UNITS) "build/sim --seed=1 --runs=200"
 
-# Every point of a crash, every loss, and a second crash at every point of what follows: half an hour.
+# Every point of a crash, every loss, and a second crash at every point of what follows: an hour or more.
 check-long: all $(TOOLS) t/crash_test $(CRASH)
 	@LIMIT=14400 sh t/check.sh "t/crash_test --all"
 
