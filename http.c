@@ -5,7 +5,6 @@
  * H3  Nothing written here holds a line end or NUL that its caller put into a field: must() stands before it. */
 #include "http.h"
 #include <string.h>
-#include <time.h>
 
 #define METHOD_MAX 32                                          /* longer than any method there is: 501 (RFC 9112 section 3) */
 #define CHUNK_LINE_MAX 1024                                    /* a chunk's size with its extensions */
@@ -585,21 +584,17 @@ const char *http_reason(int status)
 /* Names of its own: strftime's are the locale's. */
 void http_date(int64_t wall_ms, char out[30])
 {
-	static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	const int64_t last = INT64_C(253402300799);                /* the end of year 9999 */
-	int64_t s = wall_ms < 0 ? 0 : wall_ms / 1000 > last ? last : wall_ms / 1000;
-	time_t seconds = (time_t)s;
-	struct tm tm;
-	must(gmtime_r(&seconds, &tm));
-	int year = tm.tm_year + 1900;
-	const int parts[][2] = { { 5, tm.tm_mday }, { 12, year / 100 }, { 14, year % 100 }, { 17, tm.tm_hour }, { 20, tm.tm_min }, { 23, tm.tm_sec } };
+	static const char days[] = "ThuFriSatSunMonTueWed", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	char at[TIME_TEXT];
+
+	time_text(wall_ms < 0 ? 0 : wall_ms, at);                  /* 2026-11-24T13:38:17.123Z; 1970 began on a Thursday */
 	memcpy(out, "Day, 00 Mon 0000 00:00:00 GMT", 30);
-	memcpy(out, days + 3 * tm.tm_wday, 3);
-	memcpy(out + 8, months + 3 * tm.tm_mon, 3);
-	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-		out[parts[i][0]] = (char)('0' + parts[i][1] / 10 % 10);
-		out[parts[i][0] + 1] = (char)('0' + parts[i][1] % 10);
-	}
+	must(time_parse(at, &wall_ms));                          /* within what four digits of a year hold */
+	memcpy(out, days + 3 * (wall_ms / 86400000 % 7), 3);
+	memcpy(out + 5, at + 8, 2);
+	memcpy(out + 8, months + 3 * ((at[5] - '0') * 10 + at[6] - '0' - 1), 3);
+	memcpy(out + 12, at, 4);
+	memcpy(out + 17, at + 11, 8);
 }
 
 /* Whole header lines from a caller: nothing but well-formed fields, each ended by CRLF (H3). */

@@ -174,9 +174,9 @@ static void tells_what_came_of_it(void **state)
 		{ "half", "name lookup of half failed: the process that asked ended without an answer", "", 0 },
 		{ "lie", "name lookup of lie failed: the name has no address", "", 0 },
 		{ "empty", "name lookup of empty failed: the name has no address", "", 0 },
-		{ "broken", "name lookup of broken failed: Input/output error", "", 0 },
 	};
 	struct answer r;
+	char broken[80];
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		ask_for(*state, cases[i].host, 10000, &r);
@@ -184,6 +184,9 @@ static void tells_what_came_of_it(void **state)
 		assert_string_equal(r.first, cases[i].first);
 		assert_int_equal(r.count, cases[i].count);
 	}
+	snprintf(broken, sizeof broken, "name lookup of broken failed: %s", strerror(EIO));
+	ask_for(*state, "broken", 10000, &r);
+	assert_string_equal(r.error, broken);
 	ask_for(*state, "unknown", 10000, &r);
 	assert_int_equal(strncmp(r.error, "name lookup of unknown failed: ", 31), 0);
 }
