@@ -121,28 +121,45 @@ static void finding(struct audit *a, bool violation, const char *id, int64_t att
 	json_close(&w);
 }
 
-struct story { int64_t retries, handed_back; bool by_operator; };
+#define TOLD_MAX 64
+struct story { int64_t retries; uint64_t never_began, interrupted; bool by_operator; };       /* attempts up to TOLD_MAX of which the events say so, by bits */
+
+static bool same(const char *a, const char *b) { return a && strcmp(a, b) == 0; }
+
+static uint64_t bit(int64_t attempt) { return attempt >= 1 && attempt <= TOLD_MAX ? UINT64_C(1) << (attempt - 1) : 0; }
 
 static void read_event(void *arg, const struct event *e)
 {
 	struct story *s = arg;
 
 	s->retries += strcmp(e->kind, "RETRY") == 0;
-	s->handed_back += strcmp(e->kind, "HANDED_BACK") == 0;
+	if (strcmp(e->kind, "HANDED_BACK") == 0 || (strcmp(e->kind, "RECOVERED") == 0 && same(e->evidence, "NO_ENTRY")))
+		s->never_began |= bit(e->attempt);
+	else if (strcmp(e->kind, "CONTRADICTION") == 0 && same(e->evidence, "INTERRUPTED"))
+		s->interrupted |= bit(e->attempt);
 	s->by_operator = s->by_operator || strcmp(e->kind, "COMPLETE") == 0 || strcmp(e->kind, "FAIL") == 0;
+}
+
+/* Is each attempt before the latest one in a journal, or known never to have begun? */
+static bool accounted(const struct audit *a, const struct command *c, const char *id, const struct story *story)
+{
+	for (int64_t attempt = 1; attempt < c->attempt; attempt++) {
+		const struct mark *m = first_of(a, id);
+		while (m && (m->attempt != attempt || strcmp(m->id, id) != 0))
+			m = m->next;
+		if (!m && !(story->never_began & bit(attempt)))
+			return false;
+	}
+	return true;
 }
 
 /* A1. What is not begun by any journal that was given, but may have been by another, is unproven. */
 static void judge_starts(struct audit *a, const struct command *c, const char *id, const struct story *story)
 {
-	int64_t starts = 0, seen = 0;
+	int64_t starts = 0;
 
-	for (struct mark *m = first_of(a, id); m; m = m->next) {
-		if (strcmp(m->id, id) != 0)
-			continue;
-		seen++;
-		starts += m->state != JOURNAL_NOT_STARTED;
-	}
+	for (struct mark *m = first_of(a, id); m; m = m->next)
+		starts += strcmp(m->id, id) == 0 && m->state != JOURNAL_NOT_STARTED;
 	if (c->is_idempotent)
 		return;
 	if (starts > 1 + story->retries)
@@ -151,15 +168,18 @@ static void judge_starts(struct audit *a, const struct command *c, const char *i
 		finding(a, false, id, c->attempt, "A1", "its agent keeps no journal");
 	else if (c->attempt > 0 && !source_of(a, c->journal_id))
 		finding(a, false, id, c->attempt, "A1", "the journal of its agent was not given");
-	else if (c->attempt > 1 && seen + story->handed_back < c->attempt)
+	else if (!accounted(a, c, id, story))
 		finding(a, false, id, c->attempt, "A1", "the journals given do not hold all of its attempts");
 }
 
+/* A cancelled command's COMPLETED came when a cancel had settled it already, and was kept for the record. */
 static bool settled_by_agent(const struct command *c, const struct story *story)
 {
 	if (story->by_operator || c->needs_review)
 		return false;
-	return c->status == STATUS_COMPLETED || (c->status == STATUS_FAILED && failure_by_agent(c->failure) && (c->held == HELD_FAILED || c->held == HELD_COMPLETED));
+	if (c->status == STATUS_FAILED && failure_by_agent(c->failure))
+		return c->held == HELD_FAILED || (c->held == HELD_COMPLETED && c->failure != FAILURE_CANCELLED);
+	return c->status == STATUS_COMPLETED;
 }
 
 static bool settled_by_nobody(const struct command *c, const struct story *story)
@@ -191,6 +211,8 @@ static void judge_outcome(struct audit *a, const struct command *c, const char *
 		finding(a, true, id, c->attempt, "A2", "it is settled, and its agent's journal holds no record of it");
 	else if (!m)
 		finding(a, false, id, c->attempt, "A2", "its agent's journal does not reach back so far");
+	else if (m->state == JOURNAL_STARTED && (m->answer == ANSWER_OPEN || (story->interrupted & bit(c->attempt))))
+		finding(a, false, id, c->attempt, "A2", "its agent's journal had no room for its end");
 	else if (m->state != JOURNAL_FINISHED)
 		finding(a, true, id, c->attempt, "A2", "it is settled, and its agent's journal holds no end of it");
 	else if (m->completed != (c->status == STATUS_COMPLETED))
