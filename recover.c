@@ -256,6 +256,16 @@ static enum recover_answer current(struct store *s, struct command *c, const str
 	return RECOVER_OK;
 }
 
+/* A put-back database knows no start of the journal as late as this one: without it an older state of the journal would pass for a restart. */
+static void learn_boot(struct store *s, const struct who *who)
+{
+	const char *boot_id;
+	int64_t boot;
+
+	if (who->journal_id && (!store_journal(s, who->journal_id, &boot, &boot_id) || boot < who->boot))
+		store_journal_put(s, who->journal_id, who->boot, who->boot_id);
+}
+
 /* An attempt this database has not handed out: it was put back to an older state. The agent's word is all there is. */
 static enum recover_answer adopt(struct store *s, struct command *c, const struct report_in *in, int64_t now_ms, bool *renew)
 {
@@ -267,6 +277,7 @@ static enum recover_answer adopt(struct store *s, struct command *c, const struc
 	c->attempt = in->attempt;
 	c->redelivered = 0;
 	c->held = HELD_NONE;
+	learn_boot(s, &in->who);
 	c->agent_id = in->who.agent_id;
 	c->journal_id = in->who.journal_id;
 	c->boot_id = in->who.boot_id;
