@@ -643,23 +643,30 @@ static void remove_copy(const char *file)
 	buf_free(&name);
 }
 
+static bool make_file(const char *file, struct buf *err)
+{
+	int fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd >= 0 && close(fd) == 0)
+		return true;
+	buf_fmt(err, "%s: %s", file, strerror(errno));
+	return false;
+}
+
 bool db_backup(const struct env *env, const char *path, const char *file, const char *mark, struct buf *err)
 {
 	struct db from = {0}, to = {0};
-	int fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	bool good;
 
-	if (fd < 0 || close(fd) != 0) {
-		buf_fmt(err, "%s: %s", file, strerror(errno));
+	if (!env->vfs && !make_file(file, err))
 		return false;
-	}
 	from.env = to.env = env;
 	from.path = mem_dup(path);
 	to.path = mem_dup(file);
-	good = connect_file(&from, SQLITE_OPEN_READONLY, err) && connect_file(&to, SQLITE_OPEN_READWRITE, err) && copy(from.handle, to.handle, mark, err);
+	good = connect_file(&from, SQLITE_OPEN_READONLY, err) && connect_file(&to, SQLITE_OPEN_READWRITE | (env->vfs ? SQLITE_OPEN_CREATE : 0), err) && copy(from.handle, to.handle, mark, err);
 	must(sqlite3_close(from.handle) == SQLITE_OK && sqlite3_close(to.handle) == SQLITE_OK);
-	good = good && sync_path(file, err) && sync_directory(file, err);
-	if (!good)
+	good = good && (env->vfs || (sync_path(file, err) && sync_directory(file, err)));
+	if (!good && !env->vfs)
 		remove_copy(file);
 	free(from.path);
 	free(to.path);
