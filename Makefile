@@ -32,8 +32,8 @@ CRASH = build/crash_server build/crash_agent build/crash_server_normal build/cra
 TOOLS = build/target t/jsoncheck t/httpget
 TOBJ = t/util_test.o t/env_test.o t/conf_test.o t/json_test.o t/url_test.o t/http_test.o t/loop_test.o t/tls_test.o t/lookup_test.o t/conn_test.o t/call_test.o \
 	t/db_test.o t/migrate_test.o t/journal_test.o t/recover_test.o t/turn_test.o t/run_test.o t/report_test.o t/poll_test.o t/process_test.o t/operator_test.o t/flood_test.o t/hostile_test.o t/fakeworld.o t/faultvfs.o t/dbfix.o t/proc.o \
-	t/target.o t/jsoncheck.o t/httpget.o t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o t/crash_test.o t/crash_node.o t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o
-THDR = t/fakeworld.h t/faultvfs.h t/dbfix.h t/proc.h t/cast.h t/checker.h t/tap.h t/world.h t/simdisk.h t/bench.h
+	t/target.o t/jsoncheck.o t/httpget.o t/sim_main.o t/sim.o t/sim_nodes.o t/cover.o t/shelf.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o t/crash_test.o t/crash_node.o t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o
+THDR = t/fakeworld.h t/faultvfs.h t/dbfix.h t/proc.h t/sim.h t/sim_nodes.h t/cover.h t/shelf.h t/cast.h t/checker.h t/tap.h t/world.h t/simdisk.h t/bench.h
 
 all: server agent
 
@@ -68,9 +68,10 @@ check: all $(TOOLS) $(TESTS) $(CRASH) build/sim
 check-quick: all $(UNITS) build/sim
 	@sh t/check.sh $(UNITS) "build/sim --seed=1 --runs=200"
 
-# Every point of a crash, every loss, and a second crash at every point of what follows: an hour or more.
-check-long: all $(TOOLS) t/crash_test $(CRASH)
-	@LIMIT=14400 sh t/check.sh "t/crash_test --all"
+# Every point of a crash, every loss, and a second crash at every point of what follows: an hour or more; then new seeds for so many hours.
+HOURS = 1
+check-long: all $(TOOLS) t/crash_test $(CRASH) build/sim
+	@LIMIT=$$(($(HOURS) * 3600 + 14400)) sh t/check.sh "t/crash_test --all" "build/sim --hours=$(HOURS)"
 
 # The same tests with every access checked.
 check-asan:
@@ -79,8 +80,9 @@ check-asan:
 # Many nodes in one seeded process: make sim SEED=1 RUNS=200
 SEED = 1
 RUNS = 200
+MORE =
 sim: build/sim
-	build/sim --seed=$(SEED) --runs=$(RUNS)
+	build/sim --seed=$(SEED) --runs=$(RUNS) $(MORE)
 
 # The protocol as a model (spin).
 # Any bytes into each parser: make fuzz SECONDS=600 FUZZ=json
@@ -195,8 +197,8 @@ t/jsoncheck: t/jsoncheck.o
 t/httpget: t/httpget.o
 	$(LINK) t/httpget.o $(TOOL)
 
-build/sim: t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o onlyonce.a
-	$(LINK) t/sim.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o $(TOOL)
+build/sim: t/sim_main.o t/sim.o t/sim_nodes.o t/cover.o t/shelf.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o onlyonce.a
+	$(LINK) t/sim_main.o t/sim.o t/sim_nodes.o t/cover.o t/shelf.o t/cast.o t/checker.o t/tap.o t/world.o t/simdisk.o $(TOOL)
 build/bench: t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o onlyonce.a
 	$(LINK) t/bench.o t/bench_client.o t/bench_world.o t/bench_fill.o $(TOOL)
 

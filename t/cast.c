@@ -120,6 +120,8 @@ static void client_answered(void *arg, const struct call_answer *a)
 
 	c->call = NULL;
 	if (c->asked >= 0 && !a->error && (a->status == 200 || a->status == 201)) {
+		if (a->status == 200)
+			checker_recovered(c->checker, c->open[c->asked].index);
 		buf_free(&c->open[c->asked].body);
 		c->open[c->asked] = c->open[--c->open_count];
 		c->open[c->open_count] = (struct open){0};
@@ -148,21 +150,24 @@ static void client_create(struct client *c, int i)
 static void client_invent(struct client *c)
 {
 	struct open *o = &c->open[c->open_count++];
-	bool idempotent = world_chance(c->world, 500);
+	struct buf payload = {0};
+	bool idempotent = world_chance(c->world, 500), delay;
 	int64_t most = world_chance(c->world, 500) ? 5 : world_between(c->world, 1, 3);
 	int64_t ms = world_chance(c->world, 650) ? world_between(c->world, 0, 300) : world_between(c->world, 0, c->orders.delay_ms_most);
 
 	o->index = (*c->orders.next)++;
 	ms = ms / CHECKER_MAX * CHECKER_MAX + o->index;
-	if (world_chance(c->world, 600))
-		buf_fmt(&o->body, "{\"type\":\"DELAY\",\"payload\":{\"ms\":%lld}", (long long)ms);
+	delay = world_chance(c->world, 600);
+	if (delay)
+		buf_fmt(&payload, "{\"ms\":%lld}", (long long)ms);
 	else
-		buf_fmt(&o->body, "{\"type\":\"HTTP_GET_JSON\",\"payload\":{\"url\":\"http://127.0.0.1:%d/c/%d\"}", TARGET_PORT, o->index);
-	buf_fmt(&o->body, ",\"isIdempotent\":%s", idempotent ? "true" : "false");
+		buf_fmt(&payload, "{\"url\":\"http://127.0.0.1:%d/c/%d\"}", TARGET_PORT, o->index);
+	buf_fmt(&o->body, "{\"type\":\"%s\",\"payload\":%s,\"isIdempotent\":%s", delay ? "DELAY" : "HTTP_GET_JSON", payload.data, idempotent ? "true" : "false");
 	if (most != 5)
 		buf_fmt(&o->body, ",\"maxAttempts\":%lld", (long long)most);
 	buf_str(&o->body, "}");
-	checker_asked(c->checker, o->index, idempotent, most);
+	checker_asked(c->checker, o->index, idempotent, most, payload.data, payload.len);
+	buf_free(&payload);
 	client_create(c, c->open_count - 1);
 }
 
@@ -292,6 +297,7 @@ static void script_after(struct script *s, int64_t us, loop_fire *next)
 static void script_polled(void *arg, const struct call_answer *a)
 {
 	struct script *s = arg;
+	const struct checker_agent by = { -1, { "", "" } };
 	struct json body, v;
 	struct buf id = {0};
 
@@ -304,7 +310,7 @@ static void script_polled(void *arg, const struct call_answer *a)
 	snprintf(s->id, sizeof s->id, "%s", id.data);
 	buf_free(&id);
 	must(json_find(&body, "attempt", &v) && json_int(&v, &s->attempt));
-	checker_start(s->checker, s->id, s->attempt, node_now_us(s->node), 0);
+	checker_start(s->checker, s->id, s->attempt, &by, node_now_us(s->node), 0);
 	script_after(s, world_between(s->world, 0, 2000000), script_report);
 }
 

@@ -2,12 +2,14 @@
  * a power cut puts some or all of those back. A file that was never synced may go with its name. Deleting is durable at once. */
 #include "simdisk.h"
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SECTOR 512
 #define FILES_MAX 16
 #define NAME_MAX_ 64
+#define SHARED_MAX 4
 
 struct old { size_t sector; unsigned char bytes[SECTOR]; };
 struct file {
@@ -19,6 +21,7 @@ struct file {
 	size_t stamps_count;
 	struct old *olds;
 	size_t olds_count, olds_room;
+	void *shared[SHARED_MAX];                                  /* a log's index, for connections that only look */
 };
 struct simdisk { sqlite3_vfs vfs; struct simdisk_doors doors; bool dead; struct file files[FILES_MAX]; };
 struct saved { char name[NAME_MAX_]; unsigned char *bytes; size_t len; };
@@ -35,8 +38,17 @@ static uint64_t any(struct simdisk *d)
 
 /* files */
 
+static void share_nothing(struct file *f)
+{
+	for (int i = 0; i < SHARED_MAX; i++) {
+		free(f->shared[i]);
+		f->shared[i] = NULL;
+	}
+}
+
 static void file_free(struct file *f)
 {
+	share_nothing(f);
 	free(f->bytes);
 	free(f->stamps);
 	free(f->olds);
@@ -291,8 +303,38 @@ static int io_traits(sqlite3_file *base)
 	return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
+/* One connection a file: whatever it locks is its own. */
+static int io_shared(sqlite3_file *base, int region, int size, int extend, void volatile **out)
+{
+	struct file *f = ((struct handle *)base)->file;
+
+	must(region < SHARED_MAX);
+	if (!f->shared[region] && extend)
+		f->shared[region] = mem_new((size_t)size);
+	*out = f->shared[region];
+	return SQLITE_OK;
+}
+
+static int io_shared_lock(sqlite3_file *base, int offset, int n, int flags)
+{
+	(void)base;
+	(void)offset;
+	(void)n;
+	(void)flags;
+	return SQLITE_OK;
+}
+
+static void io_shared_barrier(sqlite3_file *base) { (void)base; }
+
+static int io_shared_end(sqlite3_file *base, int delete)
+{
+	(void)delete;
+	share_nothing(((struct handle *)base)->file);
+	return SQLITE_OK;
+}
+
 static const sqlite3_io_methods methods = {
-	.iVersion = 1, .xClose = io_close, .xRead = io_read, .xWrite = io_write, .xTruncate = io_truncate, .xSync = io_sync, .xFileSize = io_size,
+	.iVersion = 2, .xShmMap = io_shared, .xShmLock = io_shared_lock, .xShmBarrier = io_shared_barrier, .xShmUnmap = io_shared_end, .xClose = io_close, .xRead = io_read, .xWrite = io_write, .xTruncate = io_truncate, .xSync = io_sync, .xFileSize = io_size,
 	.xLock = io_lock, .xUnlock = io_unlock, .xCheckReservedLock = io_reserved, .xFileControl = io_control, .xSectorSize = io_sector,
 	.xDeviceCharacteristics = io_traits,
 };
@@ -437,6 +479,14 @@ void simdisk_revive(struct simdisk *d, enum simdisk_loss loss)
 	d->dead = false;
 }
 
+void simdisk_keep(struct simdisk *d, const char *as, const char *name)
+{
+	for (int i = 0; i < FILES_MAX; i++)
+		if (d->files[i].used && strcmp(d->files[i].name, name) != 0)
+			file_free(&d->files[i]);
+	strcpy(file_find(d, name)->name, as);
+}
+
 /* images */
 
 struct simdisk_image *simdisk_save(const struct simdisk *d)
@@ -457,15 +507,36 @@ struct simdisk_image *simdisk_save(const struct simdisk *d)
 	return image;
 }
 
+static void place(struct simdisk *d, const char *name, const unsigned char *bytes, size_t len)
+{
+	struct file *f = file_make(d, name);
+
+	file_write(f, bytes, 0, len);
+	f->named = true;
+	forget_olds(f);
+}
+
 void simdisk_put_back(struct simdisk *d, const struct simdisk_image *image)
 {
 	simdisk_wipe(d);
-	for (int i = 0; i < image->count; i++) {
-		struct file *f = file_make(d, image->files[i].name);
-		file_write(f, image->files[i].bytes, 0, image->files[i].len);
-		f->named = true;
-		forget_olds(f);
+	for (int i = 0; i < image->count; i++)
+		place(d, image->files[i].name, image->files[i].bytes, image->files[i].len);
+}
+
+bool simdisk_copy(struct simdisk *to, const char *as, struct simdisk *from, const char *name)
+{
+	static const char *const ends[] = { "", "-wal" };
+	char source[NAME_MAX_], target[NAME_MAX_];
+
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+		const struct file *f;
+		snprintf(source, sizeof source, "%s%s", name, ends[i]);
+		snprintf(target, sizeof target, "%s%s", as, ends[i]);
+		f = file_find(from, source);
+		if (f && f->len > 0)
+			place(to, target, f->bytes, f->len);
 	}
+	return file_find(to, as) != NULL;
 }
 
 void simdisk_image_free(struct simdisk_image *image)

@@ -1,5 +1,5 @@
 /* simdisk: a node's disk in memory, as a VFS of SQLite: each write and sync may be let through, refused, or be the node's last act, and what was
- * written since the last sync may be lost when the power goes. One connection a file; no locks, no shared memory (so: exclusive locking). */
+ * written since the last sync may be lost when the power goes. One connection a file, so no locks. */
 #ifndef SIMDISK_H
 #define SIMDISK_H
 #include "../util.h"
@@ -22,7 +22,9 @@ void simdisk_free(struct simdisk *);
 void simdisk_kill(struct simdisk *);                           /* from now on everything fails */
 void simdisk_revive(struct simdisk *, enum simdisk_loss);      /* for the next start; every connection is closed by then */
 void simdisk_wipe(struct simdisk *);
+void simdisk_keep(struct simdisk *, const char *as, const char *name);   /* that file, under another name, and nothing else */
 struct simdisk_image *simdisk_save(const struct simdisk *);
 void simdisk_put_back(struct simdisk *, const struct simdisk_image *);
 void simdisk_image_free(struct simdisk_image *);
+bool simdisk_copy(struct simdisk *to, const char *as, struct simdisk *from, const char *name);   /* a database and its log under another name; false: there is none */
 #endif

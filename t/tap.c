@@ -7,7 +7,7 @@
 
 #define STREAMS_MAX 128
 
-struct ask { enum ask_kind kind; char id[ID_TEXT]; int index; int report; int64_t attempt; bool retry; };
+struct ask { enum ask_kind kind; char id[ID_TEXT], agent_id[AGENT_ID_MAX + 1], journal_id[65], boot_id[32]; int index; int report; int64_t attempt; bool retry; };
 struct stream { int64_t number; struct buf in, out; bool asked; struct ask ask; };
 struct tap { struct checker *checker; void (*note)(void *, const char *); void *arg; struct stream streams[STREAMS_MAX]; struct tap_counts counts; };
 
@@ -96,23 +96,43 @@ static bool member_text(const struct json *object, const char *name, char *out, 
 	return true;
 }
 
-static void read_body(struct ask *a, const struct json *body)
+static void read_body(struct tap *t, struct ask *a, const struct json *body)
 {
 	char word[64];
 	struct json v;
 
 	if (a->kind == ASK_REPORT) {
 		member_text(body, "status", word, sizeof word);
+		member_text(body, "journalId", a->journal_id, sizeof a->journal_id);
+		member_text(body, "bootId", a->boot_id, sizeof a->boot_id);
 		a->report = report_read(word, strlen(word));
 		if (json_find(body, "attempt", &v))
 			json_int(&v, &a->attempt);
 	} else if (a->kind == ASK_RESOLVE) {
 		member_text(body, "action", word, sizeof word);
 		a->retry = strcmp(word, "RETRY") == 0;
-		a->report = strcmp(word, "COMPLETE") == 0;
+		if (!a->retry)
+			checker_wished(t->checker, a->id, strcmp(word, "COMPLETE") == 0 ? WISH_COMPLETE : WISH_FAIL);
 	} else if (a->kind == ASK_CREATE) {
 		a->index = checker_payload_index(body);
 	}
+}
+
+static void read_query(struct ask *a, struct http_text query)
+{
+	struct buf name = {0}, value = {0};
+
+	strcpy(a->agent_id, "default");
+	while (query.p && http_query_next(&query, &name, &value) > 0) {
+		if (strcmp(name.data, "agentId") == 0)
+			snprintf(a->agent_id, sizeof a->agent_id, "%s", value.data ? value.data : "");
+		else if (strcmp(name.data, "journalId") == 0)
+			snprintf(a->journal_id, sizeof a->journal_id, "%s", value.data ? value.data : "");
+		else if (strcmp(name.data, "bootId") == 0)
+			snprintf(a->boot_id, sizeof a->boot_id, "%s", value.data ? value.data : "");
+	}
+	buf_free(&name);
+	buf_free(&value);
 }
 
 static enum ask_kind kind_of(const struct http_head *head, char id[ID_TEXT])
@@ -148,13 +168,17 @@ static void request_whole(struct tap *t, struct stream *s, const struct http_hea
 	s->ask = (struct ask){ .index = -1, .report = -1 };
 	s->ask.kind = kind_of(head, s->ask.id);
 	if (body_len > 0 && json_read(body, body_len, JSON_DEPTH, &json, NULL) && json.type == JSON_OBJECT)
-		read_body(&s->ask, &json);
+		read_body(t, &s->ask, &json);
 	s->asked = true;
 	t->counts.asks[s->ask.kind]++;
 	if (s->ask.retry)
 		checker_retry(t->checker, s->ask.id, 1);
-	else if (s->ask.kind == ASK_RESOLVE && s->ask.report == 1)
-		checker_complete(t->checker, s->ask.id);
+	else if (s->ask.kind == ASK_CANCEL)
+		checker_wished(t->checker, s->ask.id, WISH_CANCEL);
+	if (s->ask.kind == ASK_NEXT) {
+		read_query(&s->ask, head->query);
+		checker_polled(t->checker, s->ask.agent_id, s->ask.journal_id);
+	}
 	if (s->ask.kind == ASK_LIST || s->ask.kind == ASK_NEXT || s->ask.kind == ASK_OTHER)
 		return;
 	snprintf(more, sizeof more, " %s attempt %lld", s->ask.kind == ASK_REPORT && s->ask.report >= 0 ? report_text((enum report)s->ask.report) : "", (long long)s->ask.attempt);
@@ -225,8 +249,9 @@ static void shown_all(struct tap *t, const struct stream *s, const struct json *
 		shown(t, s, &item);
 }
 
-static void report_answered(struct tap *t, const struct stream *s, int status, const struct json *body, int64_t now_us)
+static void report_answered(struct tap *t, const struct stream *s, int status, const struct json *body, int64_t now_us, int64_t deaf_us)
 {
+	const struct checker_boot by = { s->ask.journal_id, s->ask.boot_id };
 	struct json v;
 	bool idempotent = false;
 
@@ -235,23 +260,24 @@ static void report_answered(struct tap *t, const struct stream *s, int status, c
 	t->counts.reports[s->ask.report][answer_of(status, body)]++;
 	if (status != 200)
 		return;
-	checker_reported(t->checker, s->ask.id, (enum report)s->ask.report, s->ask.attempt, now_us);
+	checker_reported(t->checker, s->ask.id, (enum report)s->ask.report, s->ask.attempt, &by, now_us, deaf_us);
 	if (json_find(body, "isIdempotent", &v) && json_bool(&v, &idempotent))
 		t->counts.settled[s->ask.report][idempotent]++;
 }
 
-static void handed_out(struct tap *t, const struct json *body, int64_t now_us)
+static void handed_out(struct tap *t, const struct stream *s, const struct json *body, int64_t now_us, int64_t deaf_us)
 {
+	const struct checker_boot by = { s->ask.journal_id, s->ask.boot_id };
 	char id[ID_TEXT];
 	struct json v;
 	int64_t attempt = 0;
 
 	member_text(body, "id", id, sizeof id);
 	if (json_find(body, "attempt", &v) && json_int(&v, &attempt))
-		checker_handed_out(t->checker, id, attempt, now_us);
+		checker_handed_out(t->checker, id, attempt, &by, now_us, deaf_us);
 }
 
-static void answer_whole(struct tap *t, struct stream *s, int status, const struct json *body, int64_t now_us)
+static void answer_whole(struct tap *t, struct stream *s, int status, const struct json *body, int64_t now_us, int64_t deaf_us)
 {
 	char id[ID_TEXT], more[32];
 	bool good = status >= 200 && status <= 202;
@@ -269,14 +295,14 @@ static void answer_whole(struct tap *t, struct stream *s, int status, const stru
 	if (good && s->ask.kind == ASK_CREATE && member_text(body, "id", id, sizeof id))
 		checker_acked(t->checker, s->ask.index, id);
 	if (good && s->ask.kind == ASK_NEXT)
-		handed_out(t, body, now_us);
+		handed_out(t, s, body, now_us, deaf_us);
 	if (s->ask.retry)
 		checker_retry(t->checker, s->ask.id, good ? 0 : -1);
 	if (s->ask.kind == ASK_REPORT)
-		report_answered(t, s, status, body, now_us);
+		report_answered(t, s, status, body, now_us, deaf_us);
 }
 
-void tap_said(struct tap *t, int64_t stream, const void *p, size_t n, int64_t now_us)
+void tap_said(struct tap *t, int64_t stream, const void *p, size_t n, int64_t now_us, int64_t deaf_us)
 {
 	struct stream *s = stream_of(t, stream, true);
 	struct http_head head;
@@ -291,8 +317,10 @@ void tap_said(struct tap *t, int64_t stream, const void *p, size_t n, int64_t no
 	if (s->out.len < (size_t)got + length)
 		return;
 	s->asked = false;
+	if (s->ask.kind == ASK_NEXT && head.status == 204)
+		checker_waited(t->checker, s->ask.journal_id, s->ask.boot_id);
 	if (head.status == 204)
 		return;
 	must(length == 0 || json_read(s->out.data + got, length, JSON_DEPTH, &body, NULL));
-	answer_whole(t, s, head.status, &body, now_us);
+	answer_whole(t, s, head.status, &body, now_us, deaf_us);
 }

@@ -12,7 +12,7 @@ struct tap;
 struct tap *tap_new(struct checker *, void (*note)(void *arg, const char *text), void *arg);
 void tap_free(struct tap *);
 void tap_heard(struct tap *, int64_t stream, const void *p, size_t n);
-void tap_said(struct tap *, int64_t stream, const void *p, size_t n, int64_t now_us);
+void tap_said(struct tap *, int64_t stream, const void *p, size_t n, int64_t now_us, int64_t deaf_us);   /* deaf_us: how long the server stood still so far */
 void tap_hung(struct tap *, int64_t stream);
 void tap_died(struct tap *);                                   /* the server is gone, and every stream with it */
 const struct tap_counts *tap_counts(const struct tap *);

@@ -51,6 +51,7 @@ struct node {
 	jmp_buf back;
 	struct sock *socks[FDS];
 	int64_t ahead_us, paused_us, cut_off_us, wall_ms, die_in, fail_sync_in, slow_us, syncs, refusals;
+	int64_t deaf_us, turned_us, planned_us, ended_us;          /* of its latest turn: when it began, what the loop then slept for, when it was done */
 	int died_at, spins;
 	int64_t spin_us;
 	uint64_t random;
@@ -71,7 +72,8 @@ struct world {
 
 static const char *const ops[OP_COUNT] = { "write", "sync", "send", "before STARTED", "STARTED written", "effect begun", "before FINISHED", "before report", "answered" };
 static const char *const faults[FAULT_COUNT] = { "connect refused", "connect unanswered", "cut by reset", "cut by end", "cut in silence", "late packet", "cut off", "paused",
-	"wall clock jump", "disk full", "sync failed", "slow sync", "power cut", "killed", "request replayed", "journal lost", "journal put back", "stopped cleanly" };
+	"wall clock jump", "disk full", "sync failed", "slow sync", "power cut", "killed", "request replayed", "journal lost", "journal put back", "journal copied", "two of a name",
+	"database copied", "database put back", "resumed", "stopped cleanly" };
 
 const char *world_op_text(int op) { return ops[op]; }
 const char *world_fault_text(enum world_fault f) { return faults[f]; }
@@ -699,6 +701,7 @@ bool node_begin(struct node *n, void (*make)(void *arg), void *arg)
 	n->dying = n->sync_failed = n->poked = false;
 	n->died_at = -1;
 	n->paused_us = n->ahead_us = 0;
+	n->planned_us = INT64_MAX;
 	n->inside = true;
 	if (setjmp(n->back) == 0)
 		make(arg);
@@ -744,6 +747,18 @@ static void died(struct node *n)
 	n->world->hooks.died(n->world->hooks.arg, n);
 }
 
+void node_do(struct node *n, void (*act)(void *arg), void *arg)
+{
+	must(n->up && !n->inside);
+	n->inside = true;
+	if (setjmp(n->back) == 0)
+		act(arg);
+	n->inside = false;
+	n->poked = true;
+	if (n->dying)
+		died(n);
+}
+
 void node_shut(struct node *n)
 {
 	die(n, -1);
@@ -778,15 +793,43 @@ static bool spins(struct node *n)
 	return n->spins > SPINS_MAX;
 }
 
+static int64_t worked_us(const struct node *n)
+{
+	int64_t us = node_now_us(n) - n->turned_us;
+
+	return us > LOOP_WORK_US ? us : 0;
+}
+
+int64_t node_deaf_us(const struct node *n) { return n->deaf_us + (n->inside ? worked_us(n) : 0); }
+
+/* What the loop under test finds out for itself is found out here once more: how much later than it meant to it is turned. */
+static void turn_begins(struct node *n)
+{
+	int64_t meant = n->planned_us > n->ended_us ? n->planned_us : n->ended_us;
+
+	n->turned_us = node_now_us(n);
+	if (n->turned_us > meant)
+		n->deaf_us += n->turned_us - meant;
+}
+
+static void turn_ended(struct node *n)
+{
+	n->deaf_us += worked_us(n);
+	n->planned_us = n->dying ? INT64_MAX : loop_due_us(n->loop);
+	n->ended_us = node_now_us(n);
+}
+
 /* Turned until a turn has had nothing to do: what a turn begins to watch may be ready at once. */
 static void turn(struct node *n)
 {
 	volatile bool timed = loop_due_us(n->loop) <= node_now_us(n);
 
+	turn_begins(n);
 	n->inside = true;
 	if (setjmp(n->back) == 0)
 		loop_turn(n->loop, INT64_MAX);
 	n->inside = false;
+	turn_ended(n);
 	n->poked = n->poked || timed;
 	if (!n->dying && n->sync_failed)
 		n->world->hooks.broken(n->world->hooks.arg, "a node lived on after a failed sync");

@@ -11,7 +11,8 @@ struct node;
 
 enum world_op { OP_WRITE, OP_SYNC, OP_SEND, OP_POINT, OP_COUNT = OP_POINT + POINT_COUNT };   /* where a node may die; OP_POINT + an env_point */
 enum world_fault { FAULT_REFUSED, FAULT_UNANSWERED, FAULT_CUT_RESET, FAULT_CUT_END, FAULT_CUT_SILENT, FAULT_LATE, FAULT_PARTITION, FAULT_PAUSE, FAULT_WALL_JUMP,
-	FAULT_DISK_FULL, FAULT_SYNC_FAILED, FAULT_SYNC_SLOW, FAULT_POWER_CUT, FAULT_KILLED, FAULT_REPLAY, FAULT_JOURNAL_LOST, FAULT_JOURNAL_PUT_BACK, FAULT_STOPPED, FAULT_COUNT };
+	FAULT_DISK_FULL, FAULT_SYNC_FAILED, FAULT_SYNC_SLOW, FAULT_POWER_CUT, FAULT_KILLED, FAULT_REPLAY, FAULT_JOURNAL_LOST, FAULT_JOURNAL_PUT_BACK, FAULT_JOURNAL_COPIED,
+	FAULT_TWINS, FAULT_DATABASE_COPIED, FAULT_DATABASE_PUT_BACK, FAULT_RESUMED, FAULT_STOPPED, FAULT_COUNT };
 const char *world_op_text(int op);
 const char *world_fault_text(enum world_fault);
 
@@ -50,6 +51,7 @@ int64_t node_now_us(const struct node *);
 bool node_up(const struct node *);
 bool node_begin(struct node *, void (*make)(void *arg), void *arg);   /* runs make under the node's name; false: it died in it (died was not called) */
 bool node_leave(struct node *, void (*unmake)(void *arg), void *arg);   /* takes apart what a dead node left; false: not to the end */
+void node_do(struct node *, void (*act)(void *arg), void *arg);   /* something is asked of a living node from outside, as by a signal */
 void node_live(struct node *, struct loop *);                  /* from now on its loop is turned */
 void node_wake(struct node *);                                 /* something was asked of it from outside: it is given a turn */
 void node_end(struct node *, bool power);                      /* its sockets are gone; power: without a word */
@@ -66,4 +68,5 @@ int node_died_at(const struct node *);                         /* the op, or -1:
 bool node_sync_failed(const struct node *);
 int64_t node_syncs(const struct node *);                        /* done so far, over all its lives; */
 int64_t node_refusals(const struct node *);                     /* and writes for which there was no room */
+int64_t node_deaf_us(const struct node *);                     /* how long it was not turned while it had meant to be, all in all */
 #endif
