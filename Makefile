@@ -84,7 +84,6 @@ MORE =
 sim: build/sim
 	build/sim --seed=$(SEED) --runs=$(RUNS) $(MORE)
 
-# The protocol as a model (spin).
 # Any bytes into each parser: make fuzz SECONDS=600 FUZZ=json
 SECONDS = 10
 FUZZ =
@@ -96,6 +95,7 @@ MUTANTS =
 mutants:
 	sh t/mutants.sh $(MUTANTS)
 
+# The protocol as a model (spin).
 model:
 	sh t/model/run.sh
 
@@ -104,6 +104,7 @@ BENCH =
 bench: all build/bench
 	build/bench $(BENCH) .
 
+# Other compilers, makes, C libraries and machines; a source tarball; a Debian package.
 ports:
 	sh t/ports.sh
 dist:
