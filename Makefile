@@ -77,6 +77,14 @@ check-long: all $(TOOLS) t/crash_test $(CRASH) build/sim
 check-asan:
 	LIMIT=900 sh t/variant.sh asan check STATIC=no SCRIPTS= CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
+# What needs no other process, under valgrind.
+check-valgrind: all tools $(UNITS)
+	@RUN="sh t/valgrind.sh" LIMIT=900 sh t/check.sh $(UNITS)
+
+# What the analyzers that are here find in the sources.
+lint: build/cflags migrations.c
+	@sh t/lint.sh
+
 # Many nodes in one seeded process: make sim SEED=1 RUNS=200
 SEED = 1
 RUNS = 200

@@ -63,6 +63,7 @@ struct conn {
 	bool poked;                                                /* the timer is not a deadline: bytes are here to be looked at */
 	bool dead;                                                 /* conn_alive saw the end; the timer will say so */
 	bool parked;
+	bool served;                                               /* one request at least; before, it is not idle but unfinished */
 	void *own;
 
 	struct buf in;                                             /* head, decoded body, what follows */
@@ -395,6 +396,7 @@ void conns_release(struct conns *s)
 static bool written(struct conn *c)
 {
 	if (!c->close && !c->dead) {
+		c->served = true;
 		begin_head(c);
 		return true;
 	}
@@ -806,7 +808,7 @@ bool conn_idle_poll(struct conn *c, bool parked)
 /* How gladly a connection is given up for a new one; 0: not at all. */
 static int rank(const struct conn *c)
 {
-	if (c->state == CONN_LINGER || (c->state == CONN_HEAD && c->in.len == 0))
+	if (c->state == CONN_LINGER || (c->state == CONN_HEAD && c->in.len == 0 && c->served))
 		return 3;
 	if (c->state == CONN_HEAD || c->state == CONN_WAITING || c->state == CONN_BODY)
 		return 2;

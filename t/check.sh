@@ -1,6 +1,6 @@
 #!/bin/sh
 # check.sh "PROGRAM [WORDS]"...: runs the tests one after another, each with a deadline, shows what a failing one said, and counts cases over all.
-# LIMIT: seconds a program may take (120). RUN: what runs programs of another machine (t/ports.sh).
+# LIMIT: seconds a program may take (120). RUN: what runs the programs: of another machine (t/ports.sh), or under valgrind.
 set -u
 limit=${LIMIT:-120} passed=0 failed=0 broken=
 log=$(mktemp) || exit 1

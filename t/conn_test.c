@@ -564,6 +564,29 @@ static void a_peer_that_reads_nothing_is_not_read_and_in_the_end_closed(void **s
 	assert_int_equal(conns_count(b->conns), 0);
 }
 
+/* Whoever has just come may need a moment for its first byte: it does not go before those who have had theirs. */
+static void a_fresh_connection_is_no_idle_one(void **state)
+{
+	struct bench *b = *state;
+	int slow[2], fresh, late;
+
+	for (int i = 0; i < 2; i++) {
+		slow[i] = dial_say(b, "GET /s HTTP");
+		turns(b, 2);
+		pass(b, SECONDS);
+	}
+	fresh = dial(b);
+	turns(b, 2);
+	late = dial_say(b, GET("/late"));
+	turns(b, 2);
+	heard(b, late, 200, "/late", 'o');
+	assert_int_equal(hear(b, slow[0]), 'c');
+	say(b, fresh, GET("/fresh"));
+	turns(b, 2);
+	heard(b, fresh, 200, "/fresh", 'o');
+	assert_int_equal(hear(b, slow[1]), 'o');
+}
+
 /* A new connection is worth more than an answer that has not been taken for two seconds. */
 static void under_pressure_slow_readers_go_like_the_unfinished(void **state)
 {
@@ -1157,6 +1180,7 @@ int main(void)
 		IN_WORLD(a_parked_peer_may_pipeline_only_a_little),
 		IN_WORLD(a_peer_that_reads_nothing_is_not_read_and_in_the_end_closed),
 		cmocka_unit_test_setup_teardown(under_pressure_slow_readers_go_like_the_unfinished, setup_three, teardown),
+		cmocka_unit_test_setup_teardown(a_fresh_connection_is_no_idle_one, setup_three, teardown),
 		IN_WORLD(an_early_refusal_is_read_by_a_peer_that_is_still_sending),
 		cmocka_unit_test(patience_ends_when_it_was_said_to),
 		IN_WORLD(a_head_dripping_in_does_not_extend_its_deadline),
