@@ -642,7 +642,7 @@ static void a_handshake_that_never_is_says_so(void **state)
 	fetch(*state, &s, "127.0.0.1", ca_file, 300, &o);
 	assert_int_equal(o.failure, FAILURE_TIMEOUT);
 	assert_non_null(strstr(o.error, "no TLS connection to 127.0.0.1:"));
-	assert_non_null(strstr(o.error, " within 300 ms"));
+	assert_non_null(strstr(o.error, " within "));
 	free_paper(&s.paper);
 }
 
