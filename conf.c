@@ -237,8 +237,16 @@ static void add_need(struct buf *out, const struct row *row)
 
 static void add_shown(struct buf *out, const char *value)
 {
-	size_t len = strlen(value);
+	const char *slashes = strstr(value, "//"), *at = slashes ? strrchr(slashes, '@') : NULL;
+	size_t len;
 
+	/* What may be a URL's user and password is nobody's. */
+	if (at) {
+		text_escape(out, value, (size_t)(slashes + 2 - value));
+		buf_str(out, "...");
+		value = at;
+	}
+	len = strlen(value);
 	text_escape(out, value, len < SHOWN_MAX ? len : SHOWN_MAX);
 	if (len > SHOWN_MAX)
 		buf_str(out, "...");

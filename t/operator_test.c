@@ -219,7 +219,8 @@ static void takes_no_bad_setting(struct scene *s)
 {
 	static const struct { const char *program, *flags, *named; } cases[] = {
 		{ "server", "--listen=nowhere", "server: --listen=nowhere: an address" }, { "server", "--health --listen=nowhere", "server: --listen=nowhere: an address" },
-		{ "agent", "--server-url=ftp://x/", "agent: --server-url=ftp://x/: " }, { "agent", "--http-deny=zzz", "agent: --http-deny=zzz: " },
+		{ "agent", "--server-url=ftp://x/", "agent: --server-url=ftp://x/: " },
+		{ "agent", "--server-url=http://u:p/@w@h:1/", "agent: --server-url=http://...@h:1/: " }, { "agent", "--http-deny=zzz", "agent: --http-deny=zzz: " },
 		{ "agent", "--http-allow=1.2.3.4/99", "agent: --http-allow=1.2.3.4/99: " }, { "agent", "--agent-id=a@b", "agent: --agent-id=a@b: " },
 	};
 
