@@ -370,7 +370,7 @@ own-not-recovered claim.c
 - 	if (!m->paused && recover_own(m, conn, &p->who))
 + 	if (m->paused && recover_own(m, conn, &p->who))
 
-handed-out-while-paused claim.c operator
+handed-out-while-paused claim.c turn
 - 	bool work = !m->paused && m->first && next_pending(m, &c);
 + 	bool work = m->first && next_pending(m, &c);
 
@@ -698,25 +698,25 @@ vanished-slots-outlive-rollback api.c turn
 - 	claim_load(api->claim);
 + 	dispatch_load(api->dispatch);
 
-start-is-no-hearing claim.c
+start-is-no-hearing claim.c turn
 - 		heard_us = m->start_us;
 + 		heard_us = m->start_us - m->lease_ms * 1000;
 
-refused-poll-is-heard claim.c
+refused-poll-is-heard claim.c turn
 - 	if (taken_ms > 0) {
 + 	if (taken_ms > 0) {
 + 		if (h)
 + 			h->at_us = dispatch_clock_us(m->dispatch);
 
-reports-are-not-heard api.c
+reports-are-not-heard api.c turn
 - 	claim_hear(rq->api->claim, &in.who);
 +
 
-parked-for-a-lease claim.c
+parked-for-a-lease claim.c turn
 - 	wait = wait > lease / 3 ? lease / 3 : wait;
 + 	wait = wait > lease ? lease : wait;
 
-parked-for-ever claim.c
+parked-for-ever claim.c turn
 - 	wait = wait > WAIT_MS_MAX ? WAIT_MS_MAX : wait;
 +
 
@@ -739,15 +739,15 @@ redelivered-on-the-old-lease claim.c
 - 	answer_command(
 + 	answer_command(
 
-redelivery-while-paused claim.c operator
+redelivery-while-paused claim.c turn
 - 	if (!m->paused && recover_own(m, conn, &p->who))
 + 	if (recover_own(m, conn, &p->who))
 
-pause-not-told claim.c operator
+pause-not-told claim.c turn
 - 	if (w->home->paused)
 + 	if (w->home->paused && w->home->lease_ms < 0)
 
-leases-forgotten-at-the-start dispatch.c
+leases-forgotten-at-the-start dispatch.c turn
 - 	store_running(d->store, load_lease, d);
 + 	(void)load_lease;
 
@@ -755,11 +755,11 @@ lease-ends-while-deaf dispatch.c
 - 	if (dispatch_clock_us(d) < l->end_us) {
 + 	if (d->lease_us < 0) {
 
-own-lease-not-kept dispatch.c
+own-lease-not-kept dispatch.c turn
 - (lease_ms ? lease_ms * 1000 : d->lease_us);
 + (lease_ms < 0 ? lease_ms * 1000 : d->lease_us);
 
-heartbeat-renews-nothing api.c
+heartbeat-renews-nothing api.c turn
 - 	if (renew)
 - 		dispatch_renew(
 + 	if (renew && c.lease_ms < 0)
@@ -832,7 +832,7 @@ two-framings-accepted http.c http
 - 		return bad(&f->why, 400, "both Content-Length and Transfer-Encoding");
 +
 
-resume-not-kept api.c operator
+resume-not-kept api.c turn
 - 	store_fact_put(api->store, "paused", NULL);
 +
 

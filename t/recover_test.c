@@ -305,6 +305,20 @@ static void a_heartbeat_revives_nothing_for_an_agent_that_holds_something_else(v
 	assert_state(f, &d, STATUS_RUNNING, FAILURE_NONE, false);
 }
 
+static void a_heartbeat_revives_nothing_that_a_poll_has_judged(void **state)
+{
+	struct fixture *f = *state;
+	struct command lost = running(f, false, &A), never = running(f, false, &A);
+
+	recover_poll(f->store, &lost, &OTHER_JOURNAL, 2500);
+	assert_int_equal(tell(f, &lost, &A, 1, REPORT_RUNNING), RECOVER_NOT_HOLDER);
+	assert_state(f, &lost, STATUS_FAILED, FAILURE_EVIDENCE_LOST, true);
+	recover_silent(f->store, &never, 2500);
+	recover_poll_lost(f->store, &never, &A, 2600);
+	assert_int_equal(tell(f, &never, &A, 1, REPORT_RUNNING), RECOVER_NOT_HOLDER);
+	assert_state(f, &never, STATUS_FAILED, FAILURE_NEVER_STARTED, true);
+}
+
 static void late_evidence_wins_while_nothing_else_happened(void **state)
 {
 	struct fixture *f = *state;
@@ -583,6 +597,7 @@ int main(void)
 		WITH_STORE(a_heartbeat_never_revives_what_was_reported_over),
 		WITH_STORE(a_late_heartbeat_revives_what_was_only_silent),
 		WITH_STORE(a_heartbeat_revives_nothing_for_an_agent_that_holds_something_else),
+		WITH_STORE(a_heartbeat_revives_nothing_that_a_poll_has_judged),
 		WITH_STORE(late_evidence_wins_while_nothing_else_happened),
 		WITH_STORE(an_older_attempt_is_stale_and_a_higher_one_is_believed),
 		WITH_STORE(a_higher_attempt_is_judged_by_its_own_evidence),

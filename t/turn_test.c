@@ -23,6 +23,7 @@ struct bench {
 	struct env env;
 	struct loop *loop;
 	struct api *api;
+	int port;
 	struct client clients[CLIENTS];
 	int early;                                                 /* answers that were there before their sync */
 };
@@ -56,12 +57,34 @@ static void at_act(void *arg, const struct faultvfs_event *e)
 	}
 }
 
+/* A server on the database, and its clients. */
+static void serve(struct bench *b, const struct api_settings *set, const char *paused)
+{
+	struct store *store = store_open(&b->env, b->fix->path, &b->fix->err);
+	struct sockaddr_storage a;
+	socklen_t len;
+
+	must(store);
+	if (paused) {
+		db_begin(store_db(store));
+		store_fact_put(store, "paused", paused);
+		must(db_commit(store_db(store)) == DB_OK);
+	}
+	b->loop = loop_new(&b->env);
+	b->api = api_new(b->loop, &b->env, store, set);
+	fakeworld_address(0, &a, &len);
+	must(api_listen(b->api, (struct sockaddr *)&a, len, &a, &len));
+	b->port = fakeworld_port(&a);
+	for (int i = 0; i < CLIENTS; i++)
+		must((b->clients[i].fd = fakeworld_connect(b->world, b->port)) >= 0);
+	for (int i = 0; i < 4; i++)
+		loop_turn(b->loop, 0);
+	must(api_connections(b->api) == CLIENTS);
+}
+
 static int setup_with(void **state, const struct api_settings *set)
 {
 	struct bench *b = mem_new(sizeof *b);
-	struct sockaddr_storage a;
-	struct store *store;
-	socklen_t len;
 	void *fix;
 
 	must(fix_enter(&fix) == 0);
@@ -71,27 +94,14 @@ static int setup_with(void **state, const struct api_settings *set)
 	fakeworld_env(b->world, &b->env);
 	b->env.vfs = b->fix->env.vfs;
 	b->env.log = no_log;
-	b->loop = loop_new(&b->env);
-	store = store_open(&b->env, b->fix->path, &b->fix->err);
-	must(store);
-	b->api = api_new(b->loop, &b->env, store, set);
-	fakeworld_address(0, &a, &len);
-	must(api_listen(b->api, (struct sockaddr *)&a, len, &a, &len));
-	for (int i = 0; i < CLIENTS; i++)
-		must((b->clients[i].fd = fakeworld_connect(b->world, fakeworld_port(&a))) >= 0);
-	for (int i = 0; i < 4; i++)
-		loop_turn(b->loop, 0);
-	must(api_connections(b->api) == CLIENTS);
+	serve(b, set, NULL);
 	*state = b;
 	return 0;
 }
 
-static int setup(void **state)
-{
-	struct api_settings set = { .lease_ms = 30000, .max_attempts = 5 };
+static const struct api_settings plain = { .lease_ms = 30000, .max_attempts = 5 };
 
-	return setup_with(state, &set);
-}
+static int setup(void **state) { return setup_with(state, &plain); }
 
 static int setup_guarded(void **state)
 {
@@ -113,6 +123,15 @@ static int teardown(void **state)
 	fix_leave(&fix);
 	free(b);
 	return 0;
+}
+
+/* Time that the server sleeps through: leases run. (What fakeworld_pass adds between two turns is time without ears, and they do not.) */
+static void sleep_well(struct bench *b, int64_t us)
+{
+	for (; us > 0; us -= 100000) {
+		fakeworld_late(b->world, 100000);
+		loop_turn(b->loop, fakeworld_now_us(b->world) + 100000);
+	}
 }
 
 static void say_with(struct bench *b, int i, const char *fields, const char *method, const char *path, const char *body)
@@ -311,6 +330,104 @@ static int poll_as(struct bench *b, int i, const char *agent_id, int boot)
 	return b->clients[i].status;
 }
 
+/* The connection of before has idled too long by now. */
+static void connect_anew(struct bench *b, int i)
+{
+	b->clients[i].fd = fakeworld_connect(b->world, b->port);
+	loop_turn(b->loop, 0);
+}
+
+/* A server's start counts as hearing every name it knows; a refused poll does not (C3). */
+static void a_name_is_free_one_lease_after_the_start(void **state)
+{
+	static const struct { int64_t after_us; int status; } polls[] = { { 0, 409 }, { 15000000, 409 }, { 14000000, 409 }, { 2000000, 204 } };
+	struct bench *b = *state;
+
+	say(b, 0, "GET", "/api/commands/next?agentId=a&journalId=j&bootId=1-00000000", "");
+	assert_int_equal(turn(b), 1);
+	sleep_well(b, 40000000);
+	api_free(b->api);
+	loop_free(b->loop);
+	serve(b, &plain, NULL);
+	for (int i = 0; i < 4; i++) {
+		sleep_well(b, polls[i].after_us);
+		connect_anew(b, 0);
+		say(b, 0, "GET", "/api/commands/next?agentId=a&journalId=k&bootId=1-00000000", "");
+		assert_int_equal(turn(b), 1);
+		assert_int_equal(b->clients[0].status, polls[i].status);
+		assert_true((strstr(b->clients[0].in.data, "\"retryAfterMs\":") != NULL) == (polls[i].status == 409));
+	}
+}
+
+/* Whoever runs something does not poll: its heartbeats keep its name, and its lease. */
+static void a_heartbeat_keeps_name_and_lease(void **state)
+{
+	struct bench *b = *state;
+	char path[64];
+
+	step_together(b, 1, 0);
+	assert_int_equal(poll_as(b, 1, "a", 1), 200);
+	snprintf(path, sizeof path, "/api/commands/%s", b->clients[1].id);
+	for (int i = 0; i < 3; i++) {
+		sleep_well(b, 20000000);
+		connect_anew(b, 2);
+		say(b, 2, "PATCH", path, "{\"agentId\":\"a\",\"journalId\":\"j\",\"bootId\":\"1-00000000\",\"attempt\":1,\"status\":\"RUNNING\"}");
+		assert_int_equal(turn(b), 1);
+		assert_int_equal(b->clients[2].status, 200);
+	}
+	sleep_well(b, 28000000);
+	connect_anew(b, 3);
+	say(b, 3, "GET", "/api/commands/next?agentId=a&journalId=k&bootId=1-00000000", "");
+	assert_int_equal(turn(b), 1);
+	assert_int_equal(b->clients[3].status, 409);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT status FROM commands"), "RUNNING");
+	sleep_well(b, 4000000);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT status FROM commands"), "PENDING");
+}
+
+/* An agent without a log sends no heartbeats and may ask for a longer lease; a start begins it anew, at its own length. */
+static void a_longer_lease_is_kept_over_a_start(void **state)
+{
+	struct bench *b = *state;
+
+	step_together(b, 1, 0);
+	say(b, 1, "GET", "/api/commands/next?agentId=a&leaseMs=90000", "");
+	assert_int_equal(turn(b), 1);
+	assert_non_null(strstr(b->clients[1].in.data, "\"leaseMs\":90000"));
+	sleep_well(b, 80000000);
+	api_free(b->api);
+	loop_free(b->loop);
+	serve(b, &plain, NULL);
+	sleep_well(b, 80000000);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT status FROM commands"), "RUNNING");
+	sleep_well(b, 12000000);
+	assert_string_equal(fix_ask(b->fix->path, "SELECT status FROM commands"), "PENDING");
+}
+
+/* min(waitMs, 20 s, a third of the lease). */
+static void a_poll_is_parked_no_longer_than_a_third_of_the_lease(void **state)
+{
+	static const struct { const char *path; int64_t us; } polls[] = {
+		{ "/api/commands/next?agentId=a&waitMs=9000", 9000000 }, { "/api/commands/next?agentId=a&waitMs=20000", 10000000 },
+		{ "/api/commands/next?agentId=a&waitMs=60000&leaseMs=45000", 15000000 }, { "/api/commands/next?agentId=a&waitMs=60000&leaseMs=600000", 20000000 },
+	};
+	struct bench *b = *state;
+
+	for (int i = 0; i < 4; i++) {
+		connect_anew(b, 0);
+		say(b, 0, "GET", polls[i].path, "");
+		assert_int_equal(turn(b), 0);
+		fakeworld_pass(b->world, polls[i].us - 1000);
+		turn(b);
+		assert_int_equal(b->clients[0].status, 0);
+		fakeworld_pass(b->world, 2000);
+		turn(b);
+		turn(b);
+		assert_int_equal(b->clients[0].status, 204);
+		b->env.close(b->world, b->clients[0].fd);
+	}
+}
+
 /* What the slots of an older boot held is given again, the same attempt, to slots of the newer one: to one's own name first, else to whoever asks, and once. */
 static void what_a_vanished_slot_held_goes_to_another_once(void **state)
 {
@@ -330,6 +447,33 @@ static void what_a_vanished_slot_held_goes_to_another_once(void **state)
 	assert_int_equal(poll_as(b, 6, "a/2", 2), 204);
 	assert_int_equal(poll_as(b, 7, "a/4", 2), 204);
 	assert_string_equal(fix_ask(b->fix->path, "SELECT group_concat(agent_id || redelivered) FROM commands"), "a/11,a/31");
+}
+
+/* A database from a backup: nothing is handed out, again or anew, and each poll is told so, until somebody resumes it for good. */
+static void a_paused_server_hands_nothing_out(void **state)
+{
+	struct bench *b = *state;
+
+	step_together(b, 2, 0);
+	assert_int_equal(poll_as(b, 2, "a/1", 1), 200);
+	for (int life = 0; life < 2; life++) {
+		api_free(b->api);
+		loop_free(b->loop);
+		serve(b, &plain, life == 0 ? "00ff" : NULL);
+		assert_true(api_paused(b->api));
+		assert_int_equal(poll_as(b, 3, "a/1", 2 + life), 204);
+		assert_non_null(strstr(b->clients[3].in.data, "\r\nOnlyonce-Paused: 00ff\r\n"));
+		assert_int_equal(poll_as(b, 4, "a/2", 2 + life), 204);
+	}
+	assert_string_equal(fix_ask(b->fix->path, "SELECT group_concat(status || redelivered) FROM commands"), "RUNNING0,PENDING0");
+	api_resume(b->api);
+	turn(b);
+	assert_int_equal(poll_as(b, 3, "a/1", 3), 200);
+	assert_int_equal(poll_as(b, 4, "a/2", 3), 200);
+	api_free(b->api);
+	loop_free(b->loop);
+	serve(b, &plain, NULL);
+	assert_false(api_paused(b->api));
 }
 
 /* What a page in somebody's browser can send is not obeyed: another name for this host, another origin, a form. */
@@ -454,7 +598,7 @@ static void a_live_name_is_kept_however_many_there_are(void **state)
 	struct bench *b = *state;
 
 	for (int i = 0; i < 4; i++) {
-		fakeworld_pass(b->world, 9000000);                     /* the start, which counts as hearing every name, is a lease ago */
+		sleep_well(b, 9000000);                                /* the start, which counts as hearing every name, is a lease ago */
 		poll_together(b, 0);
 	}
 	say(b, 0, "GET", "/api/commands/next?agentId=a&journalId=j&bootId=1-00000000", "");
@@ -474,7 +618,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(no_answer_leaves_before_its_sync), CASE(who_is_ready_together_shares_a_sync), CASE(one_refused_request_spoils_no_neighbour),
 		CASE(a_full_disk_refuses_the_whole_turn), CASE(nothing_is_given_to_who_has_gone), CASE(a_newer_poll_of_a_name_ends_the_older),
-		CASE(what_a_vanished_slot_held_goes_to_another_once), CASE(what_a_browser_may_be_made_to_send_is_refused), CASE(doubled_and_unknown_members_are_refused),
+		CASE(a_name_is_free_one_lease_after_the_start), CASE(a_heartbeat_keeps_name_and_lease), CASE(a_longer_lease_is_kept_over_a_start),
+		CASE(a_poll_is_parked_no_longer_than_a_third_of_the_lease), CASE(what_a_vanished_slot_held_goes_to_another_once), CASE(a_paused_server_hands_nothing_out),
+		CASE(what_a_browser_may_be_made_to_send_is_refused), CASE(doubled_and_unknown_members_are_refused),
 		cmocka_unit_test_setup_teardown(a_call_takes_its_own_token_only, setup_guarded, teardown), CASE(what_waits_beyond_memory_comes_in_its_turn),
 		CASE(a_live_name_is_kept_however_many_there_are),
 	};
