@@ -794,11 +794,11 @@ live-names-forgotten dispatch.c turn
 + 				continue;
 
 # More of what strangers send.
-key-of-another-payload api.c process
+key-of-another-payload api.c turn
 -  || memcmp(held.payload, asked->payload, held.payload_len) != 0)
 + )
 
-key-of-another-kind api.c
+key-of-another-kind api.c turn
 - held.is_idempotent != asked->is_idempotent ||
 +
 

@@ -533,6 +533,27 @@ static void a_call_takes_its_own_token_only(void **state)
 	assert_string_equal(fix_ask(b->fix->path, "SELECT count(*) FROM commands"), "1");
 }
 
+/* One key, one request: all of it counts but what is left out and means the same. */
+static void a_key_belongs_to_one_request(void **state)
+{
+#define KEYED(rest) "{\"type\":\"DELAY\",\"payload\":" rest "}"
+	static const struct { const char *body; int status; } bodies[] = {
+		{ KEYED("{\"ms\":10}"), 201 }, { KEYED("{\"ms\":10}"), 200 }, { KEYED("{\"ms\":10},\"isIdempotent\":false,\"maxAttempts\":5"), 200 },
+		{ KEYED("{\"ms\":11}"), 422 }, { KEYED("{\"ms\":100}"), 422 }, { KEYED("{\"ms\":10},\"isIdempotent\":true"), 422 }, { KEYED("{\"ms\":10},\"maxAttempts\":4"), 422 },
+		{ "{\"type\":\"HTTP_GET_JSON\",\"payload\":{\"url\":\"http://127.0.0.1/\"}}", 422 },
+	};
+	struct bench *b = *state;
+
+	for (int i = 0; i < (int)(sizeof bodies / sizeof *bodies); i++) {
+		say_with(b, i, "Host: localhost\r\nContent-Type: application/json\r\nIdempotency-Key: k\r\n", "POST", "/api/commands", bodies[i].body);
+		assert_int_equal(turn(b), 1);
+		if (b->clients[i].status != bodies[i].status)
+			fail_msg("%s: %d", bodies[i].body, b->clients[i].status);
+	}
+	assert_string_equal(fix_ask(b->fix->path, "SELECT count(*) FROM commands"), "1");
+#undef KEYED
+}
+
 /* A body says each thing once, and a create says nothing that is not known. */
 static void doubled_and_unknown_members_are_refused(void **state)
 {
@@ -569,6 +590,8 @@ static void what_waits_beyond_memory_comes_in_its_turn(void **state)
 	struct bench *b = *state;
 	int64_t row, nonce, created_at;
 
+	say(b, 0, "GET", "/api/commands/next?agentId=first", "");      /* from now on memory holds all there is, until it is full */
+	assert_int_equal(turn(b), 1);
 	for (int round = 0; round < QUEUE / CLIENTS; round++)
 		step_together(b, CLIENTS, 0);
 	for (int64_t round = 0; round < QUEUE / CLIENTS; round++) {
@@ -620,7 +643,7 @@ int main(void)
 		CASE(a_full_disk_refuses_the_whole_turn), CASE(nothing_is_given_to_who_has_gone), CASE(a_newer_poll_of_a_name_ends_the_older),
 		CASE(a_name_is_free_one_lease_after_the_start), CASE(a_heartbeat_keeps_name_and_lease), CASE(a_longer_lease_is_kept_over_a_start),
 		CASE(a_poll_is_parked_no_longer_than_a_third_of_the_lease), CASE(what_a_vanished_slot_held_goes_to_another_once), CASE(a_paused_server_hands_nothing_out),
-		CASE(what_a_browser_may_be_made_to_send_is_refused), CASE(doubled_and_unknown_members_are_refused),
+		CASE(what_a_browser_may_be_made_to_send_is_refused), CASE(doubled_and_unknown_members_are_refused), CASE(a_key_belongs_to_one_request),
 		cmocka_unit_test_setup_teardown(a_call_takes_its_own_token_only, setup_guarded, teardown), CASE(what_waits_beyond_memory_comes_in_its_turn),
 		CASE(a_live_name_is_kept_however_many_there_are),
 	};
