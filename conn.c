@@ -405,6 +405,8 @@ static bool written(struct conn *c)
 		return false;
 	}
 	buf_free(&c->in);
+	if (c->home->env->shut)
+		c->home->env->shut(c->home->env->world, c->fd);
 	c->state = CONN_LINGER;
 	c->since_us = loop_now_us(c->home->loop);
 	deadline(c, c->since_us + LINGER_US);

@@ -120,6 +120,13 @@ static void real_close(void *world, int fd)
 	must(close(fd) == 0 || errno != EBADF);
 }
 
+static void real_shut(void *world, int fd)
+{
+	(void)world;
+	/* May fail on a peer that has gone already; reading will tell. */
+	(void)shutdown(fd, SHUT_WR);
+}
+
 static int close_with(int fd, int error)
 {
 	real_close(NULL, fd);
@@ -397,7 +404,7 @@ void env_real(struct env *env)
 	*env = (struct env){
 		.mono_us = real_mono_us, .wall_ms = real_wall_ms, .random = real_random,
 		.listen = real_listen, .accept = real_accept, .connect = real_connect, .connected = real_connected,
-		.recv = real_recv, .send = real_send, .close = real_close, .wait = real_wait,
+		.recv = real_recv, .send = real_send, .close = real_close, .shut = real_shut, .wait = real_wait,
 		.fatal = real_fatal, .log = real_log,
 	};
 }

@@ -24,6 +24,7 @@ struct env {
 	ssize_t (*recv)(void *world, int fd, void *, size_t);
 	ssize_t (*send)(void *world, int fd, const void *, size_t);    /* never raises SIGPIPE */
 	void (*close)(void *world, int fd);
+	void (*shut)(void *world, int fd);                         /* nothing more will be sent; NULL: the peer learns it from the close */
 	int (*wait)(void *world, int nfds, fd_set *rd, fd_set *wr, int64_t timeout_us);   /* as select(); timeout -1: none; signals are let in only here */
 	const char *vfs;                                               /* SQLite's VFS by name; NULL: the default one */
 	bool exclusive;                                                /* SQLite exclusive locking: in a test world only */

@@ -276,6 +276,27 @@ static int knock_to_park(struct scene *s, int n)
 	return knock_with(s, text);
 }
 
+/* A refused peer hears the end at once, and what it still sends is read for a while, so that no reset overtakes the answer (RFC 9112 section 9.6). */
+static void ends_its_side_first(struct scene *s)
+{
+	char text[4096];
+	bool borne = false;
+
+	server_start(s, "");
+	for (int i = 0; i < 10 && !borne; i++) {                       /* of a machine that sleeps longer than the second that is borne */
+		int fd = knock_with(s, "GET /a b HTTP/1.1\r\n");
+		await_look(s, fd, 'H');
+		expect(s, recv(fd, text, sizeof text, 0) > 0 && strncmp(text, "HTTP/1.1 400 ", 13) == 0);
+		await_look(s, fd, 'c');
+		for (int k = 0; k < 5 && send(fd, "x", 1, MSG_NOSIGNAL) == 1; k++) {
+			nap();
+			borne = k == 4;
+		}
+		close(fd);
+	}
+	expect(s, borne);
+}
+
 /* Six places: two parked, two unfinished, two idle. Whoever comes then takes the place of the next in this order. */
 static void gives_up_the_idle_then_the_unfinished_then_the_parked(struct scene *s)
 {
@@ -452,6 +473,7 @@ int main(void)
 		PROC_CASE(holds_little_for_those_who_do_not_read),
 		PROC_CASE(makes_room_when_all_places_are_taken),
 		PROC_CASE(takes_large_reports_while_others_are_left_half_sent),
+		PROC_CASE(ends_its_side_first),
 		PROC_CASE(gives_up_the_idle_then_the_unfinished_then_the_parked),
 		PROC_CASE(refuses_with_503_when_nobody_can_be_given_up),
 		PROC_CASE(does_not_spin_without_descriptors),

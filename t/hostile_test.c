@@ -190,8 +190,10 @@ static void every_answer_ends_in_words_within_time_and_memory(struct scene *s)
 {
 	int port = evil_start(s);
 
+#ifdef RLIMIT_AS
 	if (!SANITIZED)
 		set_limit(s, RLIMIT_AS, ADDRESS_SPACE);
+#endif
 	for (size_t i = 0; i < sizeof evils / sizeof *evils; i++) {
 		int64_t began = clock_ms();
 		char flags[256];
