@@ -26,8 +26,8 @@ HDR = util.h env.h conf.h json.h url.h http.h loop.h tls.h lookup.h guard.h conn
 SQL = migrations/server/0001_init.sql migrations/agent/0001_init.sql
 UNITS = t/util_test t/env_test t/conf_test t/json_test t/url_test t/http_test t/loop_test t/tls_test t/lookup_test t/conn_test t/call_test \
 	t/db_test t/migrate_test t/journal_test t/recover_test t/turn_test t/run_test t/report_test t/poll_test
-LONGER = t/crash_test
-TESTS = $(UNITS) t/process_test t/operator_test t/flood_test t/hostile_test $(LONGER)
+LONGER = t/flood_test t/hostile_test t/crash_test
+TESTS = $(UNITS) t/process_test t/operator_test $(LONGER)
 SCRIPTS = t/man_test.sh t/install_test.sh t/chroot_test.sh
 CRASH = build/crash_server build/crash_agent build/crash_server_normal build/crash_agent_normal
 TOOLS = build/target t/jsoncheck t/httpget

@@ -1,5 +1,6 @@
 #!/bin/sh
-# check.sh "PROGRAM [WORDS]"...: runs the tests one after another, each with a deadline, shows what a failing one said, and counts cases over all.
+# check.sh "PROGRAM [WORDS]"...: runs the tests one after another, each with a deadline, shows what a failing one said, and counts cases over all. One that
+# says "skipped: why" and runs nothing is told so; one that runs nothing without a word has failed.
 # LIMIT: seconds a program may take (120). RUN: what runs the programs: of another machine (t/ports.sh), or under valgrind.
 set -u
 limit=${LIMIT:-120} passed=0 failed=0 broken=
@@ -21,7 +22,12 @@ for program in "$@"; do
 	p=$(awk '/^\[  PASSED  \] [0-9]+ test/ {n += $4} /^[0-9]+ passed, [0-9]+ failed/ {n += $1} END {print n + 0}' "$log")
 	f=$(awk '/^\[  FAILED  \] [0-9]+ test/ {n += $4} /^[0-9]+ passed, [0-9]+ failed/ {n += $3} END {print n + 0}' "$log")
 	[ $status -eq 0 ] || [ "$f" -gt 0 ] || f=1
-	[ $status -ne 0 ] || [ $((p + f)) -gt 0 ] || { status=1 f=1; echo "$program ran no test" >>"$log"; }
+	if [ $status -eq 0 ] && [ $((p + f)) -eq 0 ]; then
+		why=$(sed -n 's/^skipped: //p' "$log")
+		[ -z "$why" ] || { printf '%-24s skipped: %s\n' "$(basename "${program%% *}")" "$why"; continue; }
+		status=1 f=1
+		echo "$program ran no test" >>"$log"
+	fi
 	printf '%-24s %4d passed, %d failed  (%d s)\n' "$(basename "${program%% *}")" "$p" "$f" $(($(date +%s) - started))
 	[ $status -eq 0 ] && [ "$f" -eq 0 ] || { broken="$broken $program"; tail -n 60 "$log"; echo "($program ended with status $status)"; }
 	passed=$((passed + p)) failed=$((failed + f))

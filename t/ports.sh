@@ -65,7 +65,7 @@ run() {
 	if [ "$leg" = dist ]; then unpack_dist || return; else tree "$leg"; fi
 	log=$dir/$leg.log
 	cd "$dir/$leg" || exit 1
-	[ -z "$emulator" ] || set -- "$@" LONGER=              # hundreds of starts of the programs: hours there
+	[ -z "$emulator" ] || set -- "$@" LONGER=              # what starts programs by the hundred, or looks at a process from outside
 	if ! $make "$@" all >"$log" 2>&1; then
 		line "$leg" "$what" "NOT BUILT" - "$(grep -i -e "error" -e undefined "$log" | grep -v "^make" | head -n 1 | cut -c 1-90)"
 		bad=$((bad + 1))
