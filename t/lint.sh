@@ -50,6 +50,7 @@ fi
 # Not asked: arguments that could be swapped, and conversions of small constants, which -Wconversion judges better; strcpy, which is given room; the results of
 # snprintf and fputs to stderr, which there is nobody to tell about.
 if command -v clang-tidy >/dev/null 2>&1; then
+	# shellcheck disable=SC2086
 	clang-tidy --quiet -checks='-*,clang-analyzer-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-implicit-widening-of-multiplication-result,-bugprone-narrowing-conversions,-clang-analyzer-security.insecureAPI.strcpy' \
 		"$@" -- $std -I. 2>/dev/null | grep 'warning:\|error:' >"$work/found"
 	judge clang-tidy $#
