@@ -601,11 +601,13 @@ adopted-attempt-not-kept recover.c recover
 + 	c->attempt++;
 
 adopted-with-old-evidence recover.c recover
-- 	c->redelivered = 0;
 - 	c->held = HELD_NONE;
-- 	c->agent_id = in->who.agent_id;
-+ 	c->redelivered = 0;
-+ 	c->agent_id = in->who.agent_id;
+- 	learn_boot(s, &in->who);
++ 	learn_boot(s, &in->who);
+
+adopted-boot-not-learnt recover.c recover
+- 	learn_boot(s, &in->who);
++
 
 given-with-old-evidence recover.c recover
 - 	c->redelivered = 0;
