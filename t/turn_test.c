@@ -429,18 +429,18 @@ static void a_poll_is_parked_no_longer_than_a_third_of_the_lease(void **state)
 }
 
 /* What the slots of an older boot held is given again, the same attempt, to slots of the newer one: to one's own name first, else to whoever asks, and once. */
-static void what_a_vanished_slot_held_goes_to_another_once(void **state)
+static void pass_on(struct bench *b, bool disk_full)
 {
-	struct bench *b = *state;
-
 	step_together(b, 2, 0);
 	assert_int_equal(poll_as(b, 2, "a/1", 1), 200);
 	assert_int_equal(poll_as(b, 3, "a/2", 1), 200);
 	assert_int_equal(poll_as(b, 4, "a/1", 2), 200);
 	assert_string_equal(b->clients[4].id, b->clients[2].id);
-	faultvfs_fail_writes(b->fix->disk, 0, SQLITE_FULL, ENOSPC);
-	assert_int_equal(poll_as(b, 5, "a/3", 2), 503);                /* and not forgotten by that */
-	faultvfs_fail_writes(b->fix->disk, -1, SQLITE_OK, 0);
+	if (disk_full) {
+		faultvfs_fail_writes(b->fix->disk, 0, SQLITE_FULL, ENOSPC);
+		assert_int_equal(poll_as(b, 5, "a/3", 2), 503);
+		faultvfs_fail_writes(b->fix->disk, -1, SQLITE_OK, 0);
+	}
 	assert_int_equal(poll_as(b, 5, "a/3", 2), 200);
 	assert_string_equal(b->clients[5].id, b->clients[3].id);
 	assert_non_null(strstr(b->clients[5].in.data, "\"status\":\"RUNNING\",\"attempt\":1,"));
@@ -448,6 +448,9 @@ static void what_a_vanished_slot_held_goes_to_another_once(void **state)
 	assert_int_equal(poll_as(b, 7, "a/4", 2), 204);
 	assert_string_equal(fix_ask(b->fix->path, "SELECT group_concat(agent_id || redelivered) FROM commands"), "a/11,a/31");
 }
+
+static void what_a_vanished_slot_held_goes_to_another_once(void **state) { pass_on(*state, false); }
+static void what_a_vanished_slot_held_outlives_a_failed_commit(void **state) { pass_on(*state, true); }
 
 /* A database from a backup: nothing is handed out, again or anew, and each poll is told so, until somebody resumes it for good. */
 static void a_paused_server_hands_nothing_out(void **state)
@@ -642,7 +645,8 @@ int main(void)
 		CASE(no_answer_leaves_before_its_sync), CASE(who_is_ready_together_shares_a_sync), CASE(one_refused_request_spoils_no_neighbour),
 		CASE(a_full_disk_refuses_the_whole_turn), CASE(nothing_is_given_to_who_has_gone), CASE(a_newer_poll_of_a_name_ends_the_older),
 		CASE(a_name_is_free_one_lease_after_the_start), CASE(a_heartbeat_keeps_name_and_lease), CASE(a_longer_lease_is_kept_over_a_start),
-		CASE(a_poll_is_parked_no_longer_than_a_third_of_the_lease), CASE(what_a_vanished_slot_held_goes_to_another_once), CASE(a_paused_server_hands_nothing_out),
+		CASE(a_poll_is_parked_no_longer_than_a_third_of_the_lease), CASE(what_a_vanished_slot_held_goes_to_another_once),
+		CASE(what_a_vanished_slot_held_outlives_a_failed_commit), CASE(a_paused_server_hands_nothing_out),
 		CASE(what_a_browser_may_be_made_to_send_is_refused), CASE(doubled_and_unknown_members_are_refused), CASE(a_key_belongs_to_one_request),
 		cmocka_unit_test_setup_teardown(a_call_takes_its_own_token_only, setup_guarded, teardown), CASE(what_waits_beyond_memory_comes_in_its_turn),
 		CASE(a_live_name_is_kept_however_many_there_are),
