@@ -957,12 +957,23 @@ static void refuse_early(void *arg, int status, const char *why, struct buf *bod
 
 /* Making and ending. */
 
+/* Each start on a paused database is a restore of its own to the agents: the same copy may be put back a second time, and what it was told after the first
+ * went with it. */
+static void pause_name(struct api *api, char out[17])
+{
+	unsigned char random[8];
+
+	api->env->random(api->env->world, random, sizeof random);
+	hex_text(random, sizeof random, out);
+}
+
 struct api *api_new(struct loop *loop, const struct env *env, struct store *store, const struct api_settings *set)
 {
 	struct api *api = mem_new(sizeof *api);
 	struct conns_limits limits = { BODY_MAX, BODIES_MAX, ANSWERS_MAX, set->connections, 10 * SECONDS, 30 * SECONDS, 30 * SECONDS, 60 * SECONDS, COMMON_FIELDS };
 	struct conns_hooks hooks = { api, check_head, take_request, peer_gone, refuse_early };
 	const char *restore = NULL;
+	char name[17];
 
 	api->loop = loop;
 	api->env = env;
@@ -971,7 +982,8 @@ struct api *api_new(struct loop *loop, const struct env *env, struct store *stor
 	api->paused = store_fact(store, "paused", &restore);
 	api->dispatch = dispatch_new(loop, env, store, set->lease_ms, lease_ended, api);
 	api->claim = claim_new(loop, env, store, api->dispatch, set->lease_ms);
-	claim_pause(api->claim, restore);
+	pause_name(api, name);
+	claim_pause(api->claim, api->paused ? name : NULL);
 	api->conns = conns_new(loop, env, &limits, &hooks);
 	loop_after(loop, turn_end, api);
 	return api;
