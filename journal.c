@@ -379,7 +379,7 @@ bool journal_reopen(struct journal *j, const char *restore)
 	if (done)
 		return false;
 	meta_put(j, "restore", restore);
-	db_run(j->db, change(j, "UPDATE entries SET answer = 'OPEN' WHERE answer = 'ANSWERED'"));
+	db_run(j->db, change(j, "UPDATE entries SET answer = 'OPEN' WHERE answer <> 'OPEN'"));
 	return true;
 }
 

@@ -48,7 +48,7 @@ void journal_finish(struct journal *, const char *id, int64_t attempt, bool comp
 void journal_not_started(struct journal *, const struct journal_entry *);  /* a tombstone: new, or over STARTED */
 void journal_answered(struct journal *, const char *id, int64_t attempt, enum journal_answer);
 void journal_give(struct journal *, const char *id, int64_t attempt, const char *agent_id);   /* the record is answered under another slot's name from now on, and open again */
-bool journal_reopen(struct journal *, const char *restore);    /* every answered entry is open again, once for each restore's name; false: done before. Durable at the next commit */
+bool journal_reopen(struct journal *, const char *restore);    /* every answered or orphaned entry is open again, once for each restore's name; false: done before. Durable at the next commit */
 int64_t journal_prune(struct journal *, int64_t before_ms);    /* answered and orphaned ones last touched before then; how many went */
 bool journal_dirty(const struct journal *);                    /* changes wait for a commit */
 enum db_result journal_commit(struct journal *);               /* DB_FULL: all changes since the last commit are undone */
