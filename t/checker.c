@@ -18,16 +18,17 @@
 #define FILES_MAX 256
 #define NAMES_MAX 32
 #define LEASES_MAX 256
-#define KNOWN_MAX 128
+#define KNOWN_MAX 48
 #define HANDS_MAX 128
 #define BOOTS_MAX 64
 #define ATTEMPTS_MAX 256
 
-/* One start: by whom, and how it went on. hidden: at the latest hand-out the server's database knew nothing of it. */
+/* One start: by whom, and how it went on. hidden: at the latest hand-out the server's database knew nothing of it. marked: its record was answered; owed:
+ * but by a database that was put back since. */
 struct boot { uint64_t journal, text; int64_t n; };            /* one start of a journal's agent */
-struct start { int64_t attempt, stamp, handed, kept_retries; int file; uint64_t agent; struct boot boot; bool hidden, ended, kept; };
+struct start { int64_t attempt, stamp, handed, kept_retries; int file; uint64_t agent; struct boot boot; bool hidden, ended, kept, marked, owed; };
 struct known { int64_t attempt; uint64_t journal; };
-struct hand { int64_t attempt, stamp; uint64_t boot; };        /* a hand-out */
+struct hand { int64_t attempt, stamp; struct boot boot; };        /* a hand-out */
 struct shown { enum status status; int failure; bool review, cancel; int64_t attempt; uint64_t agent, content; };
 
 /* What the server is bound to: it goes back with its database. */
@@ -35,18 +36,18 @@ struct word {
 	bool acked, settled;
 	char id[ID_TEXT];
 	struct shown last, end;
-	int64_t finished, finished_retries, settled_retries, cancel_retries, handed_us, heard_us, handed_deaf_us, handed_attempt;
-	int known_count;                                           /* of the command's list: the attempts that the database knows, and whose they were */
+	int64_t finished, finished_retries, settled_retries, cancel_retries;
+	struct known known[KNOWN_MAX];                             /* the attempts that the database knows, and whose they were */
+	int known_count;
 };
 
 struct cmd {
 	int index;
 	bool asked, listed, is_idempotent, missing, recovered, rolled_back;
-	int64_t max_attempts, retries, retries_over, wishes[WISHES], starts, excused, attempt_most;
+	int64_t max_attempts, retries, retries_over, wishes[WISHES], starts, excused, attempt_most, handed_us, heard_us, heard_deaf_us, handed_attempt;
 	uint64_t payload, created;
 	struct start start[STARTS_MAX];
-	bool began[ATTEMPTS_MAX];
-	struct known known[KNOWN_MAX];
+	bool began[ATTEMPTS_MAX], back[ATTEMPTS_MAX];              /* attempts on their way into a journal; given back unrun */
 	struct hand hands[HANDS_MAX];
 	int hands_count;
 	struct word word;
@@ -63,6 +64,7 @@ struct checker {
 	struct name names[NAMES_MAX];
 	struct lease leases[LEASES_MAX];
 	struct boot boots[BOOTS_MAX];                              /* the newest of each journal, as the server's database knows it */
+	bool old_polls;                                            /* polls may arrive a second time, late */
 	bool copied;                                               /* a journal: then one agent may call interrupted what another still runs, and so stop it */
 	int64_t hits[CHECKER_MAX], stamp;
 	struct checker_counts n;                                   /* what is counted as it happens */
@@ -131,6 +133,8 @@ void checker_asked(struct checker *c, int index, bool is_idempotent, int64_t max
 	c->cmds[index].max_attempts = max_attempts;
 	c->cmds[index].payload = hash_bytes(payload, payload_len, 3);
 }
+
+void checker_old_polls(struct checker *c) { c->old_polls = true; }
 
 void checker_recovered(struct checker *c, int index) { c->cmds[index].recovered = true; }
 
@@ -220,7 +224,7 @@ static bool holds(const struct checker *c, int file, const struct start *s)
 static bool database_knows(const struct cmd *cmd, const struct start *s)
 {
 	for (int i = 0; i < cmd->word.known_count; i++)
-		if (cmd->known[i].attempt == s->attempt && cmd->known[i].journal == s->boot.journal)
+		if (cmd->word.known[i].attempt == s->attempt && cmd->word.known[i].journal == s->boot.journal)
 			return true;
 	return false;
 }
@@ -270,7 +274,7 @@ static bool database_learns(struct cmd *cmd, int64_t attempt, uint64_t journal)
 
 	if (database_knows(cmd, &s) || cmd->word.known_count == KNOWN_MAX)
 		return false;
-	cmd->known[cmd->word.known_count++] = (struct known){ attempt, journal };
+	cmd->word.known[cmd->word.known_count++] = (struct known){ attempt, journal };
 	if (attempt > cmd->attempt_most)
 		cmd->attempt_most = attempt;
 	return true;
@@ -285,6 +289,13 @@ struct checker_copy *checker_copy(const struct checker *c)
 	memcpy(copy->boots, c->boots, sizeof copy->boots);
 	copy->boots_count = c->boots_count;
 	return copy;
+}
+
+/* What was answered before is owed again. */
+static void owe(struct cmd *cmd)
+{
+	for (int64_t i = 0; i < cmd->starts && i < STARTS_MAX; i++)
+		cmd->start[i].owed = cmd->start[i].marked;
 }
 
 /* As far as is known here, the database knows nothing of it any more: if it is asked for again, that is another command. */
@@ -319,9 +330,12 @@ void checker_put_back(struct checker *c, const struct checker_copy *copy)
 	c->put_backs++;
 	memcpy(c->boots, copy->boots, sizeof c->boots);
 	c->boots_count = copy->boots_count;
+	for (int i = 0; i < c->old_count; i++)
+		owe(&c->old[i]);
 	for (int i = 0; i < CHECKER_MAX; i++) {
 		struct cmd *cmd = &c->cmds[i];
 		const struct word *w = &copy->words[i];
+		owe(cmd);
 		if (strcmp(cmd->word.id, w->id) != 0) {
 			if (cmd->word.id[0])
 				forgotten(c, cmd);
@@ -468,6 +482,15 @@ static bool started_at(const struct cmd *cmd, int64_t attempt)
 	return false;
 }
 
+static int64_t given_back(const struct cmd *cmd)
+{
+	int64_t n = 0;
+
+	for (int i = 0; i < ATTEMPTS_MAX; i++)
+		n += cmd->back[i];
+	return n;
+}
+
 /* G6: NULL, or why this failureCode has no ground at that attempt. */
 static const char *groundless(struct checker *c, const struct cmd *cmd, const struct shown *s)
 {
@@ -487,7 +510,7 @@ static const char *groundless(struct checker *c, const struct cmd *cmd, const st
 	case FAILURE_NEVER_STARTED:
 		return s->review ? NULL : "it is a doubt, and not in review";
 	case FAILURE_ATTEMPTS_EXHAUSTED:
-		return s->attempt >= cmd->max_attempts ? NULL : "there are attempts left";
+		return s->attempt - given_back(cmd) >= cmd->max_attempts || c->put_backs ? NULL : "there are attempts left";
 	case FAILURE_CANCELLED:
 		return cmd->wishes[WISH_CANCEL] || (c->copied && started_at(cmd, s->attempt)) ? NULL : "nobody cancelled it";
 	case FAILURE_OPERATOR_FAILED:
@@ -514,9 +537,9 @@ static void judge_outcome(struct checker *c, struct cmd *cmd, const struct shown
 		wrong(c, 6, cmd, "%s %s review", failure_text((enum failure)s->failure), s->review ? "in" : "without");
 	if (s->failure != FAILURE_NEVER_STARTED || cmd->word.last.failure == FAILURE_NEVER_STARTED || !started_at(cmd, s->attempt))
 		return;
-	/* Of a poll's journal the put-back database expects what was answered to another one before; and a copy's poll speaks for itself only. */
+	/* A put-back database does not know what was answered to it before; a copy's poll speaks for itself only, and an old poll sent again for the past. */
 	c->n.never_started_wrong++;
-	if (!c->put_backs && !c->copied)
+	if (!c->put_backs && !c->copied && !c->old_polls)
 		wrong(c, 6, cmd, "NEVER_STARTED, and attempt %lld has begun", (long long)s->attempt);
 }
 
@@ -584,18 +607,23 @@ void checker_handed_out(struct checker *c, const char *id, int64_t attempt, cons
 {
 	struct cmd *cmd = known(c, id);
 	struct boot boot = boot_of(by);
+	int64_t hands = 0;
 
 	if (!cmd)
 		return;
 	for (int64_t i = 0; i < cmd->starts && i < STARTS_MAX; i++)
 		cmd->start[i].hidden = !database_knows(cmd, &cmd->start[i]);
 	if (cmd->hands_count < HANDS_MAX)
-		cmd->hands[cmd->hands_count++] = (struct hand){ attempt, ++c->stamp, boot.text };
+		cmd->hands[cmd->hands_count++] = (struct hand){ attempt, ++c->stamp, boot };
+	for (int i = 0; i < cmd->hands_count; i++)
+		hands += cmd->hands[i].attempt == attempt;
+	if (!c->put_backs && hands > 1 + cmd->max_attempts + cmd->retries)
+		wrong(c, 7, cmd, "attempt %lld was handed out %lld times", (long long)attempt, (long long)hands);
 	boot_learnt(c, &boot);
 	database_learns(cmd, attempt, boot.journal);
-	cmd->word.handed_us = cmd->word.heard_us = now_us;
-	cmd->word.handed_deaf_us = deaf_us;
-	cmd->word.handed_attempt = attempt;
+	cmd->handed_us = cmd->heard_us = now_us;
+	cmd->heard_deaf_us = deaf_us;
+	cmd->handed_attempt = attempt;
 	judge_finished(c, cmd, attempt, "was handed out");
 }
 
@@ -618,9 +646,11 @@ void checker_reported(struct checker *c, const char *id, enum report report, int
 	last = &cmd->word.last;
 	if (database_learns(cmd, attempt ? attempt : last->attempt, boot.journal))
 		boot_learnt(c, &boot);
+	if (report == REPORT_NOT_STARTED && attempt < ATTEMPTS_MAX)
+		cmd->back[attempt] = true;
 	if (report == REPORT_RUNNING) {
-		cmd->word.heard_us = now_us;
-		cmd->word.handed_deaf_us = deaf_us;
+		cmd->heard_us = now_us;
+		cmd->heard_deaf_us = deaf_us;
 	}
 	/* A repeat of what an operator has overruled is 200 too, and settles nothing. */
 	if (!cmd->word.settled || (report != REPORT_COMPLETED && report != REPORT_FAILED) || last->status != (report == REPORT_COMPLETED ? STATUS_COMPLETED : STATUS_FAILED))
@@ -629,6 +659,16 @@ void checker_reported(struct checker *c, const char *id, enum report report, int
 		wrong(c, 5, cmd, "a report of attempt %lld was taken at attempt %lld", (long long)attempt, (long long)last->attempt);
 	cmd->word.finished = last->attempt;
 	cmd->word.finished_retries = cmd->retries_over;
+}
+
+void checker_answered(struct checker *c, const char *id, int64_t attempt, const char *journal_id)
+{
+	struct cmd *cmd = known(c, id);
+	uint64_t journal = hash_text(journal_id);
+
+	for (int64_t i = 0; cmd && i < cmd->starts && i < STARTS_MAX; i++)
+		if (cmd->start[i].attempt == attempt && cmd->start[i].boot.journal == journal)
+			cmd->start[i].owed = false;
 }
 
 void checker_gone(struct checker *c, const char *id)
@@ -652,9 +692,9 @@ void checker_lease_ended(struct checker *c, const char *id, int64_t attempt, int
 		snprintf(l->id, sizeof l->id, "%s", id);
 	}
 	l->attempt = attempt;
-	if (cmd && cmd->word.heard_us && now_us - cmd->word.heard_us - (deaf_us - cmd->word.handed_deaf_us) < lease_ms * 1000 - LOOP_WORK_US)
-		wrong(c, 8, cmd, "its lease ended %lld us after its agent was heard, %lld us of which the server stood still", (long long)(now_us - cmd->word.heard_us),
-			(long long)(deaf_us - cmd->word.handed_deaf_us));
+	if (cmd && cmd->heard_us && now_us - cmd->heard_us - (deaf_us - cmd->heard_deaf_us) < lease_ms * 1000 - LOOP_WORK_US)
+		wrong(c, 8, cmd, "its lease ended %lld us after its agent was heard, %lld us of which the server stood still", (long long)(now_us - cmd->heard_us),
+			(long long)(deaf_us - cmd->heard_deaf_us));
 }
 
 /* what happened */
@@ -667,13 +707,23 @@ void checker_began(struct checker *c, const char *id, int64_t attempt)
 		cmd->began[attempt] = true;
 }
 
+/* Was that very attempt handed once more to another start of its journal? A copy of the journal speaks for the start then, and has no record of it. */
+static bool spoken_for(const struct checker *c, const struct cmd *cmd, const struct start *s)
+{
+	for (int i = 0; c->copied && i < cmd->hands_count; i++)
+		if (cmd->hands[i].attempt == s->attempt && cmd->hands[i].stamp > s->handed && cmd->hands[i].boot.journal == s->boot.journal && cmd->hands[i].boot.text != s->boot.text)
+			return true;
+	return false;
+}
+
 /* May this start not know of that earlier one? Its own journal's file does not hold it, or only as an older attempt, as before a RETRY; and the server's
  * database did not know it when it handed out (put back), or took the one's file for the other's (a copy, or an older state, that looked like a restart). */
-static bool hidden_from(struct checker *c, const struct start *earlier, const struct start *s)
+static bool hidden_from(struct checker *c, const struct cmd *cmd, const struct start *earlier, const struct start *s)
 {
 	const struct start *first = earlier->handed < s->handed ? earlier : s, *then = first == s ? earlier : s;
 	bool database = earlier->hidden, journal = s->file >= 0 && first->boot.journal == then->boot.journal && (then->boot.n > first->boot.n || !boot_known(c, &first->boot));
 
+	journal = journal || spoken_for(c, cmd, earlier);
 	if ((holds(c, s->file, earlier) && (s->attempt <= earlier->attempt || !database)) || (!database && !journal))
 		return false;
 	c->n.hidden_by_database += database;
@@ -685,7 +735,7 @@ static bool hidden_from(struct checker *c, const struct start *earlier, const st
 static int64_t handed(const struct cmd *cmd, const struct start *s)
 {
 	for (int i = cmd->hands_count; i-- > 0;)
-		if (cmd->hands[i].attempt == s->attempt && cmd->hands[i].boot == s->boot.text)
+		if (cmd->hands[i].attempt == s->attempt && cmd->hands[i].boot.text == s->boot.text)
 			return cmd->hands[i].stamp;
 	return 0;
 }
@@ -701,7 +751,7 @@ static void judge_start(struct checker *c, struct cmd *cmd, const struct start *
 			twice = i;
 	if (twice >= 0 || cmd->starts > most + cmd->retries + cmd->excused)
 		for (int64_t i = 0; i < earlier && i < STARTS_MAX && !excused; i++)
-			excused = (twice < 0 || cmd->start[i].attempt == s->attempt) && hidden_from(c, &cmd->start[i], s);
+			excused = (twice < 0 || cmd->start[i].attempt == s->attempt) && hidden_from(c, cmd, &cmd->start[i], s);
 	cmd->excused += excused;
 	if (twice >= 0 && !excused)
 		wrong(c, 3, cmd, "attempt %lld begins a second time", (long long)s->attempt);
@@ -728,8 +778,8 @@ void checker_start(struct checker *c, const char *id, int64_t attempt, const str
 	cmd->starts++;
 	judge_start(c, cmd, &s, cmd->starts - 1);
 	judge_finished(c, cmd, attempt, "begins");
-	if (freshness_ms && attempt == cmd->word.handed_attempt && now_us - cmd->word.handed_us > freshness_ms * 1000)
-		wrong(c, 8, cmd, "attempt %lld begins %lld us after it was handed out: later than its lease", (long long)attempt, (long long)(now_us - cmd->word.handed_us));
+	if (freshness_ms && attempt == cmd->handed_attempt && now_us - cmd->handed_us > freshness_ms * 1000)
+		wrong(c, 8, cmd, "attempt %lld begins %lld us after it was handed out: later than its lease", (long long)attempt, (long long)(now_us - cmd->handed_us));
 	if (cmd->word.settled && cmd->retries <= cmd->word.settled_retries)
 		c->n.started_late++;
 }
@@ -760,6 +810,29 @@ void checker_kept(struct checker *c, const char *id, int64_t attempt, const stru
 		return;
 	s->kept = true;
 	s->kept_retries = known(c, id)->retries_over;
+}
+
+void checker_marked(struct checker *c, const char *id, int64_t attempt, const struct checker_agent *by)
+{
+	struct start *s = start_of(c, id, attempt, by);
+
+	if (s)
+		s->marked = true;
+}
+
+static void told_one(struct checker *c, const struct cmd *cmd, int file)
+{
+	for (int64_t i = 0; i < cmd->starts && i < STARTS_MAX; i++)
+		if (cmd->start[i].owed && holds(c, file, &cmd->start[i]))
+			wrong(c, 3, cmd, "an agent was told that the database was put back, and polls without having told it of attempt %lld", (long long)cmd->start[i].attempt);
+}
+
+void checker_told(struct checker *c, int file)
+{
+	for (int i = 0; i < CHECKER_MAX; i++)
+		told_one(c, &c->cmds[i], file);
+	for (int i = 0; i < c->old_count; i++)
+		told_one(c, &c->old[i], file);
 }
 
 /* Over all commands of one index: those of a database that was put back, too. */

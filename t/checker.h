@@ -16,6 +16,8 @@ typedef void checker_wrong(void *arg, int guarantee, int index, const char *what
 struct checker *checker_new(checker_wrong *, void *arg);
 void checker_free(struct checker *);
 
+void checker_old_polls(struct checker *);                              /* from now on a poll may arrive a second time, late */
+
 /* What was asked, as it was sent. */
 void checker_asked(struct checker *, int index, bool is_idempotent, int64_t max_attempts, const char *payload, size_t payload_len);
 void checker_recovered(struct checker *, int index);                   /* its creator asked again for want of an answer, and it was there */
@@ -31,6 +33,7 @@ void checker_shown(struct checker *, const struct json *command);      /* any co
 void checker_handed_out(struct checker *, const char *id, int64_t attempt, const struct checker_boot *, int64_t now_us, int64_t deaf_us);
 void checker_waited(struct checker *, const char *journal_id, const char *boot_id);   /* a poll that ended empty */
 void checker_reported(struct checker *, const char *id, enum report, int64_t attempt, const struct checker_boot *, int64_t now_us, int64_t deaf_us);   /* one that was answered 200 */
+void checker_answered(struct checker *, const char *id, int64_t attempt, const char *journal_id);   /* a report of the attempt's end, with anything but "try again" */
 void checker_gone(struct checker *, const char *id);                   /* 404 for it */
 void checker_lease_ended(struct checker *, const char *id, int64_t attempt, int64_t now_us, int64_t deaf_us, int64_t lease_ms);   /* deaf_us: how long the server stood still so far */
 
@@ -49,6 +52,8 @@ void checker_began(struct checker *, const char *id, int64_t attempt);          
 void checker_start(struct checker *, const char *id, int64_t attempt, const struct checker_agent *, int64_t now_us, int64_t freshness_ms);
 void checker_ended(struct checker *, const char *id, int64_t attempt, const struct checker_agent *);    /* the effect is over */
 void checker_kept(struct checker *, const char *id, int64_t attempt, const struct checker_agent *);     /* FINISHED is in the journal */
+void checker_marked(struct checker *, const char *id, int64_t attempt, const struct checker_agent *);   /* its record has been answered, as its agent knows */
+void checker_told(struct checker *, int file);                         /* told that the database was put back, the agent of that journal polls again */
 void checker_hit(struct checker *, int index);
 
 /* The end: the server's whole list has been shown since checker_last. */

@@ -172,7 +172,7 @@ enum audit_result shelf_audit(struct shelf *s, struct node *server, struct node 
 {
 	char names[AGENTS][32];
 	const char *journals[AGENTS];
-	struct audit_job job = { s, journals, 0, out, AUDIT_UNREADABLE };
+	struct audit_job job = { s, journals, agents_count, out, AUDIT_UNREADABLE };
 	struct simdisk *own = node_disk(s->node);
 
 	must(agents_count <= AGENTS);
@@ -180,8 +180,8 @@ enum audit_result shelf_audit(struct shelf *s, struct node *server, struct node 
 	simdisk_copy(own, "commands.db", node_disk(server), "commands.db");
 	for (int i = 0; i < agents_count; i++) {
 		snprintf(names[i], sizeof names[i], "%s.db", node_name(agents[i]));
-		if (simdisk_copy(own, names[i], node_disk(agents[i]), "agent.db"))
-			journals[job.count++] = names[i];
+		must(simdisk_copy(own, names[i], node_disk(agents[i]), "agent.db"));
+		journals[i] = names[i];
 	}
 	look(s, run_audit, &job);
 	return job.result;

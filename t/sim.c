@@ -9,6 +9,7 @@
 void sim_note(struct sim *s, const char *who, const char *fmt, ...)
 {
 	int64_t now = world_now_us(s->world);
+	size_t from = s->history.len;
 	va_list args;
 
 	buf_fmt(&s->history, "%6lld.%06lld %-8s ", (long long)(now / 1000000), (long long)(now % 1000000), who);
@@ -16,6 +17,8 @@ void sim_note(struct sim *s, const char *who, const char *fmt, ...)
 	buf_vfmt(&s->history, fmt, args);
 	va_end(args);
 	buf_char(&s->history, '\n');
+	if (s->verbose)
+		fputs(s->history.data + from, stdout);
 }
 
 static bool concerns(const char *line, size_t n, const char *id, const char *key)
@@ -38,7 +41,7 @@ static void print_history(const struct sim *s, int index)
 	snprintf(key, sizeof key, "k-%d", index);
 	for (; *p; p = end + 1) {
 		end = strchr(p, '\n');
-		if (s->verbose || index < 0 || concerns(p, (size_t)(end - p), checker_id(s->checker, index), key))
+		if (index < 0 || concerns(p, (size_t)(end - p), checker_id(s->checker, index), key))
 			printf("%.*s\n", (int)(end - p), p);
 	}
 }
@@ -112,6 +115,8 @@ static void point(void *arg, struct node *n, enum env_point at, const char *id, 
 		checker_ended(s->checker, id, attempt, &by);
 	else if (at == POINT_BEFORE_REPORT && index >= 0 && node_refusals(n) == a->refusals[index])
 		checker_kept(s->checker, id, attempt, &by);
+	else if (at == POINT_ANSWERED)
+		checker_marked(s->checker, id, attempt, &by);
 	if (index >= 0)
 		judge_order(s, a, at, index);
 }
@@ -144,12 +149,35 @@ static void logged(void *arg, struct node *n, const char *line)
 		lease_ended(s, n, line);
 }
 
+/* The name of the restore in an answer's head, 0: there is none. */
+static uint64_t restore_in(const char *p, size_t n)
+{
+	static const char field[] = "Onlyonce-Paused: ";
+
+	for (; n >= sizeof field + 15; p++, n--)
+		if (memcmp(p, field, sizeof field - 1) == 0)
+			return hash_bytes(p + sizeof field - 1, 16, 1);
+	return 0;
+}
+
+/* Of an agent of several slots another one's poll may be on its way already. */
+static void tell(struct sim *s, struct agent *a, uint64_t restore)
+{
+	if (restore == 0 || restore != s->restore || a->slots > 1)
+		return;
+	a->told = s->restore_of;
+	a->told_refusals = node_refusals(a->node);
+}
+
 static void heard(void *arg, struct node *n, int64_t stream, const void *p, size_t len)
 {
 	struct sim *s = arg;
+	struct agent *a;
 
 	if (n == s->server.node)
 		tap_heard(s->tap, stream, p, len);
+	else if ((a = sim_agent(s, n)) != NULL)
+		tell(s, a, restore_in(p, len));
 }
 
 static bool begins(const char *p, size_t n, const char *with)
@@ -161,11 +189,21 @@ static bool begins(const char *p, size_t n, const char *with)
 static void said(void *arg, struct node *n, int64_t stream, const void *p, size_t len)
 {
 	struct sim *s = arg;
+	const struct agent *a;
 
 	if (n == s->server.node) {
 		tap_said(s->tap, stream, p, len, node_now_us(n), node_deaf_us(n));
+		if (restore_in(p, len)) {
+			s->restore = restore_in(p, len);
+			s->restore_of = s->put_backs_count;
+		}
 		return;
 	}
+	a = sim_agent(s, n);
+	if (a && a->was_fenced && begins(p, len, "GET /api/commands/next"))
+		fail(s, "G3", -1, "an agent whose journal is fenced polls");
+	if (a && a->told && a->told == s->put_backs_count && a->told_refusals == node_refusals(n) && begins(p, len, "GET /api/commands/next"))
+		checker_told(s->checker, a->file);
 	if (s->healed || n == proxy_node(s->proxy) || (s->script && n == script_node(s->script)) || !world_chance(s->world, s->replays))
 		return;
 	if (begins(p, len, "PATCH /api") || begins(p, len, "POST /api") || (s->replay_polls && begins(p, len, "GET /api/commands/next"))) {
@@ -325,6 +363,8 @@ static void make_plan(struct sim *s)
 	s->crashing = quiet ? 0 : (int)world_between(w, 200, 900);
 	s->replays = quiet ? 0 : (int)world_between(w, 0, 60);
 	s->replay_polls = world_chance(w, 250);
+	if (s->replay_polls)
+		checker_old_polls(s->checker);
 	s->put_backs = !quiet && world_chance(w, 250);
 	s->copies = !quiet && world_chance(w, 200);
 	s->agents_count = (int)world_between(w, 1, AGENTS_MAX);
@@ -425,25 +465,27 @@ static void count_run(struct sim *s)
 static void audit(struct sim *s)
 {
 	struct node *nodes[AGENTS_MAX];
-	int files[AGENTS_MAX];
+	int files[AGENTS_MAX], count = 0;
 	struct buf out = {0};
 	enum audit_result result;
 	bool twice, unseen = s->put_back || s->copied;
 
 	for (int i = 0; i < s->agents_count; i++) {
 		unseen = unseen || s->agents[i].put_back;
-		nodes[i] = s->agents[i].node;
-		files[i] = s->agents[i].file;
+		if (!node_up(s->agents[i].node) || !s->agents[i].journal)
+			continue;
+		nodes[count] = s->agents[i].node;
+		files[count++] = s->agents[i].file;
 	}
-	twice = checker_double_in(s->checker, files, s->agents_count);
-	result = shelf_audit(s->shelf, s->server.node, nodes, s->agents_count, &out);
+	twice = checker_double_in(s->checker, files, count);
+	result = shelf_audit(s->shelf, s->server.node, nodes, count, &out);
 	sim_note(s, "audit", "%s", out.data ? out.data : "");
 	s->cover->audits[result]++;
 	if (result == AUDIT_UNREADABLE || (result == AUDIT_PROVEN && twice))
 		fail(s, "the audit", -1, twice ? "it calls proven what the journals show to have begun twice" : "it could not read");
 	else if (result == AUDIT_VIOLATED && !unseen)
 		fail(s, "the audit", -1, out.data);
-	else if (result == AUDIT_UNPROVEN && !s->lost && !s->full && !s->put_back && !s->script && !checker_retried(s->checker))
+	else if (result == AUDIT_UNPROVEN && !s->lost && !s->full && !s->put_back && !s->script && count == s->agents_count && !checker_retried(s->checker))
 		fail(s, "the audit", -1, out.data);
 	buf_free(&out);
 }
@@ -502,8 +544,6 @@ uint64_t sim_run(uint64_t seed, bool verbose, bool still, struct cover *cover)
 	if (!s.failed)
 		audit(&s);
 	count_run(&s);
-	if (verbose)
-		print_history(&s, -1);
 	if (s.failed)
 		printf("replay: make sim SEED=%llu RUNS=1 MORE=--verbose\n", (unsigned long long)seed);
 	if (verbose)

@@ -1,6 +1,7 @@
 /* sim_main: many seeds, split over two processes, and the sum of what they covered. --hours: seeds from the clock, until the time is over or one fails. --still: wall clocks
  * that do not jump. */
 #include "sim.h"
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -10,6 +11,45 @@
 #define STILL_EACH 16                                          /* so many seeds in one are run once more, with wall clocks that stand */
 #define HOURS_RUNS 2000                                        /* of one round of --hours */
 #define FAILED_MAX 10                                          /* so many failures say enough */
+
+/* A broken invariant of the programs ends the process: its seed is said all the same. */
+
+static volatile sig_atomic_t seed_high, seed_low;              /* of the run at hand, 30 bits each */
+
+static void fell(int signo)
+{
+	static const char before[] = "a broken invariant; replay: make sim MORE=--verbose RUNS=1 SEED=";
+	uint64_t seed = (uint64_t)seed_high << 30 | (uint64_t)seed_low;
+	char text[sizeof before + 24], *at = text + sizeof text;
+
+	*--at = '\n';
+	do
+		*--at = (char)('0' + seed % 10);
+	while ((seed /= 10) > 0);
+	at -= sizeof before - 1;
+	memcpy(at, before, sizeof before - 1);
+	(void)!write(STDOUT_FILENO, at, (size_t)(text + sizeof text - at));
+	raise(signo);
+}
+
+static uint64_t run(uint64_t seed, bool verbose, bool still, struct cover *c)
+{
+	seed_high = (sig_atomic_t)(seed >> 30);
+	seed_low = (sig_atomic_t)(seed & ((1u << 30) - 1));
+	return sim_run(seed, verbose, still, c);
+}
+
+static void say_seed_when_it_falls(void)
+{
+	static const int signals[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE };
+	struct sigaction a;
+
+	memset(&a, 0, sizeof a);
+	a.sa_handler = fell;
+	a.sa_flags = (int)SA_RESETHAND;
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+		sigaction(signals[i], &a, NULL);
+}
 
 static bool write_whole(int fd, const void *p, size_t n)
 {
@@ -39,7 +79,7 @@ static void run_still(uint64_t seed, uint64_t decided, struct cover *c)
 	struct cover apart = {0};
 
 	c->wall_twins++;
-	if (sim_run(seed, false, true, &apart) == decided)
+	if (run(seed, false, true, &apart) == decided)
 		return;
 	c->failed++;
 	printf("seed %llu: G8 violated: with wall clocks that do not jump the same run decides otherwise\n", (unsigned long long)seed);
@@ -50,7 +90,7 @@ static void run_seeds(uint64_t seed, int64_t runs, int64_t step, bool verbose, b
 {
 	for (int64_t i = 0; i < runs && c->failed < FAILED_MAX; i += step) {
 		int64_t failed = c->failed;
-		uint64_t decided = sim_run(seed + (uint64_t)i, verbose, still, c);
+		uint64_t decided = run(seed + (uint64_t)i, verbose, still, c);
 		if (c->failed == failed && !still && (runs == 1 || (seed + (uint64_t)i) % STILL_EACH == 0))
 			run_still(seed + (uint64_t)i, decided, c);
 	}
@@ -117,6 +157,9 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	if (verbose)
+		setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	say_seed_when_it_falls();
 	if (hours > 0)
 		good = run_hours(hours, &cover);
 	else if (runs > 1 && !verbose && !still)

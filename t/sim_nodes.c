@@ -128,7 +128,7 @@ static void harm_journal(struct agent *a)
 	struct agent *other = &s->agents[world_any(s->world) % (uint64_t)s->agents_count];
 
 	shelf_keep(s->shelf, a->node, a->file);
-	if (s->healed || a->put_back)
+	if (s->healed || a->put_back || a->was_fenced)
 		return;
 	if (world_chance(s->world, 50)) {
 		sim_note(s, a->name, "* its journal is lost");
@@ -159,6 +159,7 @@ static void harm_database(struct sim *s)
 	sim_note(s, "server", "* its database is put back to an older state, %s", paused ? "made by --backup" : "a plain copy");
 	world_count(s->world, FAULT_DATABASE_PUT_BACK);
 	s->put_back = true;
+	s->put_backs_count++;
 }
 
 void sim_start_later(struct sim *s, struct node *n)
@@ -225,8 +226,10 @@ static void agent_over(void *arg, int64_t n)
 	agent_take_apart(a);
 	node_end(a->node, false);
 	simdisk_revive(node_disk(a->node), SIMDISK_KEEP);
-	if (fenced) {
-		a->put_back = false;
+	if (fenced && !s->healed && !a->was_fenced && world_chance(s->world, 300)) {
+		a->was_fenced = true;
+	} else if (fenced) {
+		a->put_back = a->was_fenced = false;
 		sim_note(s, a->name, "* is given a new journal");
 		shelf_renew(s->shelf, a->node, &a->file);
 	}
@@ -295,6 +298,7 @@ static void start_agent(struct sim *s, struct agent *a)
 {
 	a->loop = NULL;
 	a->over = false;
+	a->told = 0;
 	if (a->put_back) {
 		node_die_in(a->node, 0);
 		node_fail_sync_in(a->node, 0);

@@ -24,7 +24,10 @@ struct agent {
 	struct journal *journal;
 	struct poll *poll;
 	int64_t syncs[CHECKER_MAX], refusals[CHECKER_MAX];         /* by command: the disk's when a record of it was about to be written */
+	int told;                                                  /* which putting back of the database its process has heard of; 0: of none */
+	int64_t told_refusals;                                     /* what its disk had refused by then */
 	bool over;                                                 /* its turns are at their end: stopped, or fenced */
+	bool was_fenced;                                           /* it has ended so, and is started again without a new journal */
 	bool put_back;                                             /* its journal is an old one: left alone until it is fenced */
 };
 
@@ -45,7 +48,8 @@ struct sim {
 	struct proxy *proxy;
 	struct http_url url;
 	int64_t lease_ms, interval_ms, max_attempts, heal_us;
-	int next, trouble, crashing, replays;
+	int next, trouble, crashing, replays, put_backs_count, restore_of;
+	uint64_t restore;                                          /* what the server calls the state that it is in, and after how many put back */
 	bool replay_polls, put_backs, copies, twins, lost, full, put_back, copied, resuming;   /* what may happen, and what has */
 	int64_t started_us;                                        /* when the last node started */
 	struct buf history;

@@ -258,6 +258,8 @@ static void report_answered(struct tap *t, const struct stream *s, int status, c
 	if (s->ask.report < 0)
 		return;
 	t->counts.reports[s->ask.report][answer_of(status, body)]++;
+	if (s->ask.report != REPORT_RUNNING && status != 503)
+		checker_answered(t->checker, s->ask.id, s->ask.attempt, s->ask.journal_id);
 	if (status != 200)
 		return;
 	checker_reported(t->checker, s->ask.id, (enum report)s->ask.report, s->ask.attempt, &by, now_us, deaf_us);
