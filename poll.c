@@ -600,6 +600,15 @@ static void owe_all_open(struct poll *p)
 	debts_send(p);
 }
 
+/* All is owed again; or nothing was, and a slot whose time to ask came meanwhile has no timer any more. */
+static void reopened(struct poll *p)
+{
+	p->reopening = false;
+	owe_all_open(p);
+	if (!owes(p))
+		wake_all(p);
+}
+
 /* The turn's end: one transaction for all slots. */
 
 static void written(struct poll *p, struct write *w)
@@ -686,7 +695,7 @@ static void commit(struct poll *p)
 		p->writes_end = &w->next;
 	}
 	if (good && p->reopening)
-		owe_all_open(p);
+		reopened(p);
 	p->reopening = false;
 	if (good)
 		room_again(p);

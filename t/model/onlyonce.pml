@@ -11,7 +11,7 @@
  * ROLLBACKS (a journal put back), PUTBACKS (the database put back), REBOOTS (of the server, where it matters: FAULT 11 and 13; a restart without loss changes
  * nothing durable, and its fresh leases and dead connections are covered by leases that end at any time and replies given up at any time).
  * Shape: IDEM, AGENTS, SHARED (two slots of one process, one journal), NOROOM, CALM (the faults end; for G7). HONEST: G6 is checked on CANCELLED and NEVER_STARTED.
- * Rules that README.md proposes, off as written: OLD_POLL, RESEND, CHAIN. FAULT=n: a rule left out. LIMIT=n: a limit of section 2 within reach, or (4) G4 to the letter. */
+ * Rules that README.md describes, off as written: OLD_POLL, RESEND, CHAIN. FAULT=n: a rule left out. LIMIT=n: a limit of section 2 within reach, or (4) G4 to the letter. */
 
 #ifndef IDEM
 #define IDEM 0
