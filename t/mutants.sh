@@ -25,7 +25,7 @@ tree() {
 	log=$build/mutants.0.log
 	rm -f server agent t/*_test t/jsoncheck t/httpget
 	by="does not compile"
-	$make all tools >"$log" 2>&1 && by=$(stage sim $units operator process)
+	$make all tools >"$log" 2>&1 && by=$(stage sim $units operator process more)
 	if [ -n "$by" ]; then
 		tail -n 40 "$log"
 		echo "mutants: the sources fail without any fault: $by"

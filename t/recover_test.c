@@ -373,6 +373,22 @@ static void a_higher_attempt_is_judged_by_its_own_evidence(void **state)
 	assert_int_equal(c.attempt, 2);
 }
 
+/* The starts of journals went back with the database: the report of one raises its own, and lowers none. */
+static void a_higher_attempt_teaches_the_start_of_its_journal(void **state)
+{
+	struct fixture *f = *state;
+	struct command c = running(f, false, &A), d = running(f, false, &A);
+	const char *boot_id;
+	int64_t boot;
+
+	assert_false(store_journal(f->store, A.journal_id, &boot, &boot_id));
+	assert_int_equal(tell(f, &c, &A2, 2, REPORT_RUNNING), RECOVER_OK);
+	assert_true(store_journal(f->store, A.journal_id, &boot, &boot_id) && boot == A2.boot);
+	assert_string_equal(boot_id, A2.boot_id);
+	assert_int_equal(tell(f, &d, &A, 2, REPORT_RUNNING), RECOVER_OK);
+	assert_true(store_journal(f->store, A.journal_id, &boot, &boot_id) && boot == A2.boot);
+}
+
 static void only_the_holder_is_heard(void **state)
 {
 	struct fixture *f = *state;
@@ -601,6 +617,7 @@ int main(void)
 		WITH_STORE(late_evidence_wins_while_nothing_else_happened),
 		WITH_STORE(an_older_attempt_is_stale_and_a_higher_one_is_believed),
 		WITH_STORE(a_higher_attempt_is_judged_by_its_own_evidence),
+		WITH_STORE(a_higher_attempt_teaches_the_start_of_its_journal),
 		WITH_STORE(only_the_holder_is_heard),
 		WITH_STORE(a_poll_with_the_same_journal_gets_the_same_attempt_again),
 		WITH_STORE(a_poll_without_the_journal_is_lost_evidence),
