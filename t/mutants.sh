@@ -491,7 +491,7 @@ answer-of-before-the-restore poll.c operator
 + 		apply(p, w);
 
 restore-opens-nothing journal.c journal
-- 	db_run(j->db, change(j, "UPDATE entries SET answer = 'OPEN' WHERE answer = 'ANSWERED'"));
+- 	db_run(j->db, change(j, "UPDATE entries SET answer = 'OPEN' WHERE answer <> 'OPEN'"));
 +
 
 restore-heard-each-time journal.c journal
