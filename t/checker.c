@@ -64,6 +64,7 @@ struct checker {
 	struct name names[NAMES_MAX];
 	struct lease leases[LEASES_MAX];
 	struct boot boots[BOOTS_MAX];                              /* the newest of each journal, as the server's database knows it */
+	bool paused;                                               /* nothing may be handed out */
 	bool old_polls;                                            /* polls may arrive a second time, late */
 	bool copied;                                               /* a journal: then one agent may call interrupted what another still runs, and so stop it */
 	int64_t hits[CHECKER_MAX], stamp;
@@ -134,6 +135,7 @@ void checker_asked(struct checker *c, int index, bool is_idempotent, int64_t max
 	c->cmds[index].payload = hash_bytes(payload, payload_len, 3);
 }
 
+void checker_paused(struct checker *c, bool paused) { c->paused = paused; }
 void checker_old_polls(struct checker *c) { c->old_polls = true; }
 
 void checker_recovered(struct checker *c, int index) { c->cmds[index].recovered = true; }
@@ -615,6 +617,8 @@ void checker_handed_out(struct checker *c, const char *id, int64_t attempt, cons
 		cmd->start[i].hidden = !database_knows(cmd, &cmd->start[i]);
 	if (cmd->hands_count < HANDS_MAX)
 		cmd->hands[cmd->hands_count++] = (struct hand){ attempt, ++c->stamp, boot };
+	if (c->paused)
+		wrong(c, 3, cmd, "attempt %lld was handed out while the put-back database is paused", (long long)attempt);
 	for (int i = 0; i < cmd->hands_count; i++)
 		hands += cmd->hands[i].attempt == attempt;
 	if (!c->put_backs && hands > 1 + cmd->max_attempts + cmd->retries)

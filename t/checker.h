@@ -45,6 +45,7 @@ int64_t checker_stamp(const struct checker *);
 struct checker_copy;
 struct checker_copy *checker_copy(const struct checker *);
 void checker_put_back(struct checker *, const struct checker_copy *);
+void checker_paused(struct checker *, bool);                           /* until an operator says so nothing may be handed out, anew or again */
 
 /* What happened. file -1: an agent without a journal. freshness_ms: an agent that checks starts nothing older; 0: it does not check. */
 struct checker_agent { int file; struct checker_boot boot; };

@@ -268,6 +268,7 @@ static void resume(void *arg, int64_t wait_ms)
 	if (there && (wait_ms == 0 || (all_up(s) && world_now_us(s->world) - s->started_us > wait_ms * 1000))) {
 		sim_note(s, "server", "* is told to hand out again");
 		world_count(s->world, FAULT_RESUMED);
+		checker_paused(s->checker, false);
 		node_do(v->node, hand_out_again, v);
 	}
 	world_at(s->world, world_now_us(s->world) + 300000, resume, s, wait_ms);
@@ -287,6 +288,7 @@ static void start_server(struct sim *s)
 		return;
 	}
 	sim_note(s, "server", "* starts%s", api_paused(v->api) ? ", paused" : "");
+	checker_paused(s->checker, api_paused(v->api));
 	node_live(v->node, v->loop);
 	if (api_paused(v->api) && !s->resuming) {
 		s->resuming = true;
