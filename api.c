@@ -957,14 +957,16 @@ static void refuse_early(void *arg, int status, const char *why, struct buf *bod
 
 /* Making and ending. */
 
-/* Each start on a paused database is a restore of its own to the agents: the same copy may be put back a second time, and what it was told after the first
- * went with it. */
-static void pause_name(struct api *api, char out[17])
+/* Each start on a paused database is a restore of its own to the agents, with a name of its own: the same copy may be put back a second time, and what it
+ * was told after the first went with it. */
+static void pause_claims(struct api *api)
 {
 	unsigned char random[8];
+	char name[2 * sizeof random + 1];
 
 	api->env->random(api->env->world, random, sizeof random);
-	hex_text(random, sizeof random, out);
+	hex_text(random, sizeof random, name);
+	claim_pause(api->claim, name);
 }
 
 struct api *api_new(struct loop *loop, const struct env *env, struct store *store, const struct api_settings *set)
@@ -972,18 +974,17 @@ struct api *api_new(struct loop *loop, const struct env *env, struct store *stor
 	struct api *api = mem_new(sizeof *api);
 	struct conns_limits limits = { BODY_MAX, BODIES_MAX, ANSWERS_MAX, set->connections, 10 * SECONDS, 30 * SECONDS, 30 * SECONDS, 60 * SECONDS, COMMON_FIELDS };
 	struct conns_hooks hooks = { api, check_head, take_request, peer_gone, refuse_early };
-	const char *restore = NULL;
-	char name[17];
+	const char *mark;
 
 	api->loop = loop;
 	api->env = env;
 	api->store = store;
 	api->set = *set;
-	api->paused = store_fact(store, "paused", &restore);
+	api->paused = store_fact(store, "paused", &mark);
 	api->dispatch = dispatch_new(loop, env, store, set->lease_ms, lease_ended, api);
 	api->claim = claim_new(loop, env, store, api->dispatch, set->lease_ms);
-	pause_name(api, name);
-	claim_pause(api->claim, api->paused ? name : NULL);
+	if (api->paused)
+		pause_claims(api);
 	api->conns = conns_new(loop, env, &limits, &hooks);
 	loop_after(loop, turn_end, api);
 	return api;

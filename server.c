@@ -127,18 +127,11 @@ static int migrate(const struct env *env, const char *path)
 /* The copy knows that it is one: a server on it hands nothing out until --resume. */
 static int backup(const struct env *env, const char *path, const char *file)
 {
-	unsigned char random[8];
-	char name[2 * sizeof random + 1];
-	struct buf mark = {0}, text = {0};
-	bool good;
+	struct buf text = {0};
+	bool good = db_backup(env, path, file, store_pause_sql(), &text);
 
-	env->random(env->world, random, sizeof random);
-	hex_text(random, sizeof random, name);
-	store_pause_sql(name, &mark);
-	good = db_backup(env, path, file, mark.data, &text);
 	if (good)
 		buf_fmt(&text, "%s: a copy of %s; a server on it hands nothing out until --resume", file, path);
-	buf_free(&mark);
 	return over(good, &text);
 }
 

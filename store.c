@@ -616,11 +616,7 @@ void store_fact_put(struct store *s, const char *name, const char *value)
 	db_run(s->db, q);
 }
 
-void store_pause_sql(const char *restore, struct buf *out)
-{
-	must(strspn(restore, "0123456789abcdef") == strlen(restore));
-	buf_fmt(out, "INSERT INTO facts (name, value) VALUES ('paused', '%s') ON CONFLICT (name) DO UPDATE SET value = '%s'", restore, restore);
-}
+const char *store_pause_sql(void) { return "INSERT OR REPLACE INTO facts (name, value) VALUES ('paused', 'a copy')"; }
 
 bool store_answers(struct store *s)
 {

@@ -76,6 +76,6 @@ void store_journal_put(struct store *, const char *journal_id, int64_t boot, con
 
 bool store_fact(struct store *, const char *name, const char **value);
 void store_fact_put(struct store *, const char *name, const char *value);      /* NULL: takes it away */
-void store_pause_sql(const char *restore, struct buf *out);    /* what marks a copy as one: its fact 'paused' holds the restore's name (hex digits) */
+const char *store_pause_sql(void);                             /* what marks a copy as one: its fact 'paused' */
 bool store_answers(struct store *);                            /* the database can be read now */
 #endif

@@ -115,17 +115,10 @@ static void look(struct shelf *s, void (*act)(void *arg), void *arg)
 static void back_up(void *arg)
 {
 	struct shelf *s = arg;
-	const struct env *env = node_env(s->node);
-	struct buf mark = {0}, err = {0};
-	unsigned char random[8];
-	char name[2 * sizeof random + 1];
+	struct buf err = {0};
 
-	env->random(env->world, random, sizeof random);
-	hex_text(random, sizeof random, name);
-	store_pause_sql(name, &mark);
-	if (!db_backup(env, "commands.db", "backup.db", mark.data, &err))
+	if (!db_backup(node_env(s->node), "commands.db", "backup.db", store_pause_sql(), &err))
 		util_broken(err.data, __FILE__, __LINE__);
-	buf_free(&mark);
 }
 
 void shelf_keep_database(struct shelf *s, struct node *n, bool paused)
