@@ -44,16 +44,11 @@ static void read_url(struct bench *b, const char *path)
 static int set_up(void **state)
 {
 	struct bench *b = mem_new(sizeof *b);
-	struct sockaddr_storage a, bound;
-	socklen_t len, bound_len;
 
 	b->world = fakeworld_new(1);
 	fakeworld_env(b->world, &b->env);
 	b->loop = loop_new(&b->env);
-	fakeworld_address(0, &a, &len);
-	b->listener = b->env.listen(b->world, (struct sockaddr *)&a, len, &bound, &bound_len);
-	assert_true(b->listener >= 0);
-	b->port = fakeworld_port(&bound);
+	b->listener = fakeworld_listen(b->world, 0, &b->port);
 	read_url(b, "/a?b");
 	b->spec = (struct call_spec){ .method = "GET", .url = &b->url, .deadline_us = fakeworld_now_us(b->world) + 30000 * MS, .body_max = BODY_MAX };
 	*state = b;

@@ -319,6 +319,19 @@ void fakeworld_pass(struct fakeworld *w, int64_t us)
 	w->wall_ms += us / 1000;
 }
 
+int fakeworld_listen(struct fakeworld *w, int port, int *bound)
+{
+	struct sockaddr_storage a, at;
+	socklen_t len, at_len;
+	int fd;
+
+	fakeworld_address(port, &a, &len);
+	fd = door_listen(w, (struct sockaddr *)&a, len, &at, &at_len);
+	must(fd >= 0);
+	*bound = fakeworld_port(&at);
+	return fd;
+}
+
 int fakeworld_connect(struct fakeworld *w, int port)
 {
 	struct sockaddr_storage a;

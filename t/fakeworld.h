@@ -13,6 +13,7 @@ int64_t fakeworld_now_us(const struct fakeworld *);
 void fakeworld_pass(struct fakeworld *, int64_t us);           /* both clocks move on */
 void fakeworld_wall(struct fakeworld *, int64_t ms);           /* the wall clock alone jumps */
 
+int fakeworld_listen(struct fakeworld *, int port, int *bound); /* a server's end, at that port (0: any), which goes to *bound */
 int fakeworld_connect(struct fakeworld *, int port);           /* a client's end; -1: nobody listens */
 int fakeworld_port(const struct sockaddr_storage *);
 void fakeworld_address(int port, struct sockaddr_storage *, socklen_t *);

@@ -1,10 +1,8 @@
 /* flood: the real server with hundreds of peers that are slow, silent, broken or gone, and one that is none of these and must not notice. What it waited
  * and what the server held is printed; asserted is what no noise of the machine can excuse. */
 #include "proc.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,14 +39,9 @@ static const char *const opening[] = {
 
 static int knock(struct scene *s, size_t kind)
 {
-	struct sockaddr_in a = {0};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = proc_dial(s->server);
 
 	expect(s, fd >= 0);
-	a.sin_family = AF_INET;
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	a.sin_port = htons((uint16_t)atoi(strchr(s->server, ':') + 1));
-	expect(s, connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
 	if (*opening[kind % KINDS])
 		(void)send(fd, opening[kind % KINDS], strlen(opening[kind % KINDS]), MSG_NOSIGNAL);
 	if (kind % 16 == 9)

@@ -1,10 +1,8 @@
 /* hostile: the real programs against servers that answer with anything, disks that are full, damaged or open to others, and an end in the middle of a
  * crowd; and what their log lines look like meanwhile. The flood of peers is flood_test's. */
 #include "proc.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,22 +157,14 @@ static UTIL_NORETURN void serve_evil(int listener)
 	}
 }
 
-static int evil_start(struct scene *s)
+static void evil_start(struct scene *s, char address[64])
 {
-	struct sockaddr_in a = {0};
-	socklen_t len = sizeof a;
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-	struct proc p;
+	int listener = proc_listen(s, address);
+	struct proc p = proc_fork(s, "evil", NULL);
 
-	a.sin_family = AF_INET;
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	expect(s, listener >= 0 && bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 64) == 0);
-	expect(s, getsockname(listener, (struct sockaddr *)&a, &len) == 0);
-	p = proc_fork(s, "evil", NULL);
 	if (p.pid == 0)
 		serve_evil(listener);
 	close(listener);
-	return ntohs(a.sin_port);
 }
 
 static void set_limit(struct scene *s, int which, rlim_t n)
@@ -188,8 +178,9 @@ static void set_limit(struct scene *s, int which, rlim_t n)
 
 static void every_answer_ends_in_words_within_time_and_memory(struct scene *s)
 {
-	int port = evil_start(s);
+	char address[64];
 
+	evil_start(s, address);
 #ifdef RLIMIT_AS
 	if (!SANITIZED)
 		set_limit(s, RLIMIT_AS, ADDRESS_SPACE);
@@ -198,9 +189,9 @@ static void every_answer_ends_in_words_within_time_and_memory(struct scene *s)
 		int64_t began = clock_ms();
 		char flags[256];
 		int status;
-		snprintf(flags, sizeof flags, "--max-bytes=5000 --timeout-ms=400 --deny=169.254.0.0/16 http://127.0.0.1:%d/%zu", port, i);
+		snprintf(flags, sizeof flags, "--max-bytes=5000 --timeout-ms=400 --deny=169.254.0.0/16 http://%s/%zu", address, i);
 		if (evils[i].manner != DRIPS && evils[i].manner != HANGS)
-			snprintf(flags, sizeof flags, "--max-bytes=5000 --deny=169.254.0.0/16 http://127.0.0.1:%d/%zu", port, i);
+			snprintf(flags, sizeof flags, "--max-bytes=5000 --deny=169.254.0.0/16 http://%s/%zu", address, i);
 		status = program_run(s, "t/httpget", flags);
 		if (status != evils[i].status || !log_says(s, "out", evils[i].says) || clock_ms() - began > MANNER_SECONDS * 1000) {
 			fprintf(stderr, "row %zu: status %d after %lld ms\n", i, status, (long long)(clock_ms() - began));

@@ -80,15 +80,11 @@ static void on_ready(void *arg, unsigned what)
 static int setup(void **state)
 {
 	struct bench *b = mem_new(sizeof *b);
-	struct sockaddr_storage a;
-	socklen_t len;
 
 	b->world = fakeworld_new(1);
 	fakeworld_env(b->world, &b->env);
 	b->loop = loop_new(&b->env);
-	fakeworld_address(0, &a, &len);
-	b->listener = b->env.listen(b->world, (struct sockaddr *)&a, len, &a, &len);
-	b->port = fakeworld_port(&a);
+	b->listener = fakeworld_listen(b->world, 0, &b->port);
 	*state = b;
 	return 0;
 }

@@ -1,7 +1,5 @@
 /* operator: what people do to the real programs: settle doubt, cancel, audit, back up and restore, copy journals, start things twice, write settings wrong. */
 #include "proc.h"
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -172,19 +170,10 @@ static void refuses_what_a_call_does_not_know(struct scene *s)
 /* What listens at the server's address says the same to everybody. */
 static struct proc stranger_start(struct scene *s, const char *reply)
 {
-	struct sockaddr_in a = {0};
-	socklen_t len = sizeof a;
 	char in[4096];
-	int listener = socket(AF_INET, SOCK_STREAM, 0), client, on = 1;
-	struct proc p;
+	int listener = proc_listen(s, s->server), client;
+	struct proc p = proc_fork(s, "stranger", NULL);
 
-	a.sin_family = AF_INET;
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	expect(s, listener >= 0 && setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
-	expect(s, bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 64) == 0);
-	expect(s, getsockname(listener, (struct sockaddr *)&a, &len) == 0);
-	snprintf(s->server, sizeof s->server, "127.0.0.1:%d", ntohs(a.sin_port));
-	p = proc_fork(s, "stranger", NULL);
 	while (p.pid == 0 && (client = accept(listener, NULL, NULL)) >= 0) {
 		(void)!(recv(client, in, sizeof in, 0) > 0 && send(client, reply, strlen(reply), MSG_NOSIGNAL) > 0);
 		close(client);

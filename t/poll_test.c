@@ -57,9 +57,8 @@ static void open_journal(struct bench *b)
 static int set_up(void **state)
 {
 	struct bench *b = mem_new(sizeof *b);
-	struct sockaddr_storage a, bound;
-	socklen_t len, bound_len;
 	char text[64];
+	int port;
 	void *fix;
 
 	must(fix_enter(&fix) == 0);
@@ -72,10 +71,8 @@ static int set_up(void **state)
 	b->env.log = no_log;
 	b->env.point = point;
 	b->loop = loop_new(&b->env);
-	fakeworld_address(0, &a, &len);
-	b->listener = b->env.listen(b->world, (struct sockaddr *)&a, len, &bound, &bound_len);
-	assert_true(b->listener >= 0);
-	snprintf(text, sizeof text, "http://127.0.0.1:%d", fakeworld_port(&bound));
+	b->listener = fakeworld_listen(b->world, 0, &port);
+	snprintf(text, sizeof text, "http://127.0.0.1:%d", port);
 	assert_null(http_url_read(text, strlen(text), &b->url));
 	open_journal(b);
 	*state = b;

@@ -341,7 +341,7 @@ void await_log(struct scene *s, const char *name, const char *text)
 
 /* HTTP: one blocking exchange a connection. */
 
-static int dial(const char *address)
+int proc_dial(const char *address)
 {
 	struct sockaddr_in a = {0};
 	struct timeval patience = { PROC_PATIENCE_MS / 1000, 0 };
@@ -355,6 +355,21 @@ static int dial(const char *address)
 		return fd;
 	close(fd);
 	return -1;
+}
+
+int proc_listen(struct scene *s, char address[64])
+{
+	struct sockaddr_in a = {0};
+	socklen_t len = sizeof a;
+	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+
+	a.sin_family = AF_INET;
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	expect(s, fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
+	expect(s, bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 64) == 0);
+	expect(s, getsockname(fd, (struct sockaddr *)&a, &len) == 0);
+	snprintf(address, 64, "127.0.0.1:%d", ntohs(a.sin_port));
+	return fd;
 }
 
 static bool send_all(int fd, const char *p, size_t n)
@@ -393,7 +408,7 @@ static size_t read_message(int fd, struct buf *m)
 void ask(struct scene *s, const char *address, const char *method, const char *path, const char *fields, const char *body)
 {
 	struct buf request = {0}, reply = {0};
-	int fd = dial(address);
+	int fd = proc_dial(address);
 	size_t head = 0;
 
 	s->status = 0;
@@ -600,7 +615,7 @@ static bool meant(const struct rule *r, const struct buf *request)
 /* The server's answer, or false: none, or the client went away meanwhile; then the server is left at once, as the client would have. */
 static bool fetch(struct scene *s, int client, const struct buf *request, struct buf *reply, const struct rule *mark)
 {
-	struct pollfd p[2] = { { client, POLLIN, 0 }, { dial(s->server), POLLIN, 0 } };
+	struct pollfd p[2] = { { client, POLLIN, 0 }, { proc_dial(s->server), POLLIN, 0 } };
 	bool good = p[1].fd >= 0 && send_all(p[1].fd, request->data, request->len);
 
 	if (good && mark)
@@ -653,17 +668,9 @@ static void serve_proxy(struct scene *s, const struct rule *r, int listener)
 
 struct proc proxy_start(struct scene *s, const struct rule *r, char address[64])
 {
-	struct sockaddr_in a = {0};
-	socklen_t len = sizeof a;
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-	struct proc p;
+	int listener = proc_listen(s, address);
+	struct proc p = proc_fork(s, "proxy", NULL);
 
-	a.sin_family = AF_INET;
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	expect(s, listener >= 0 && bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 64) == 0);
-	expect(s, getsockname(listener, (struct sockaddr *)&a, &len) == 0);
-	snprintf(address, 64, "127.0.0.1:%d", ntohs(a.sin_port));
-	p = proc_fork(s, "proxy", NULL);
 	if (p.pid == 0)
 		serve_proxy(s, r, listener);
 	close(listener);

@@ -54,6 +54,10 @@ bool file_there(const char *path);
 int64_t clock_ms(void);
 void nap(void);                                                        /* between two looks at a condition */
 
+/* Sockets on loopback, blocking. */
+int proc_listen(struct scene *, char address[64]);                     /* at a port of the kernel's choice, which may be taken again at once */
+int proc_dial(const char *address);                                    /* a read waits PROC_PATIENCE_MS at most; -1: nobody listens there */
+
 /* HTTP. Fills in status, head, body, json. */
 void ask(struct scene *, const char *address, const char *method, const char *path, const char *fields, const char *body);
 void ask_server(struct scene *, const char *method, const char *path, const char *body);

@@ -36,18 +36,15 @@ static void no_log(void *world, const char *line)
 static int set_up(void **state)
 {
 	struct bench *b = mem_new(sizeof *b);
-	struct sockaddr_storage a, bound;
-	socklen_t len, bound_len;
 	char text[64];
+	int port;
 
 	b->world = fakeworld_new(1);
 	fakeworld_env(b->world, &b->env);
 	b->env.log = no_log;
 	b->loop = loop_new(&b->env);
-	fakeworld_address(0, &a, &len);
-	b->listener = b->env.listen(b->world, (struct sockaddr *)&a, len, &bound, &bound_len);
-	assert_true(b->listener >= 0);
-	snprintf(text, sizeof text, "http://127.0.0.1:%d", fakeworld_port(&bound));
+	b->listener = fakeworld_listen(b->world, 0, &port);
+	snprintf(text, sizeof text, "http://127.0.0.1:%d", port);
 	assert_null(http_url_read(text, strlen(text), &b->url));
 	b->place = (struct server_place){ .url = &b->url, .journal_id = "j", .boot_id = "1-00000000", .lease_ms = LEASE_MS };
 	*state = b;

@@ -30,15 +30,12 @@ struct bench {
 static int set_up(void **state)
 {
 	struct bench *b = mem_new(sizeof *b);
-	struct sockaddr_storage a, bound;
-	socklen_t len, bound_len;
+	int port;
 
 	b->world = fakeworld_new(1);
 	fakeworld_env(b->world, &b->env);
 	b->loop = loop_new(&b->env);
-	fakeworld_address(3000, &a, &len);
-	b->listener = b->env.listen(b->world, (struct sockaddr *)&a, len, &bound, &bound_len);
-	assert_true(b->listener >= 0);
+	b->listener = fakeworld_listen(b->world, 3000, &port);
 	b->fd = -1;
 	b->limits = (struct run_limits){ 30000 * MS, 262144, NULL, NULL };
 	*state = b;

@@ -727,17 +727,6 @@ static void a_link_keeps_its_tls(void **state)
 
 /* The real programs. */
 
-/* A reverse proxy: TLS towards the client, plain towards the server; one exchange a connection. */
-static int dial_plain(const char *address)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	in.sin_port = htons((uint16_t)atoi(strchr(address, ':') + 1));
-	return fd >= 0 && connect(fd, (struct sockaddr *)&in, sizeof in) == 0 ? fd : -1;
-}
-
 /* Bytes of whichever side has some; false: one has ended. */
 static bool pass_on(SSL *ssl, int client, int server)
 {
@@ -758,6 +747,7 @@ static bool pass_on(SSL *ssl, int client, int server)
 	return n > 0 && SSL_write(ssl, piece, (int)n) == n;
 }
 
+/* A reverse proxy: TLS towards the client, plain towards the server; one exchange a connection. */
 UTIL_NORETURN static void relay(struct server *s, const char *address)
 {
 	SSL_CTX *ctx = server_ctx(s);
@@ -775,24 +765,12 @@ UTIL_NORETURN static void relay(struct server *s, const char *address)
 		(void)alarm(60);
 		ssl = SSL_new(ctx);
 		SSL_set_fd(ssl, client);
-		server = SSL_accept(ssl) == 1 ? dial_plain(address) : -1;
+		server = SSL_accept(ssl) == 1 ? proc_dial(address) : -1;
 		while (server >= 0 && pass_on(ssl, client, server))
 			;
 		_exit(0);
 	}
 	_exit(0);
-}
-
-static int listen_plain(struct scene *s, char address[64])
-{
-	struct sockaddr_in in = { .sin_family = AF_INET };
-	socklen_t len = sizeof in;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	expect(s, fd >= 0 && bind(fd, (struct sockaddr *)&in, sizeof in) == 0 && listen(fd, 16) == 0 && getsockname(fd, (struct sockaddr *)&in, &len) == 0);
-	snprintf(address, 64, "127.0.0.1:%d", ntohs(in.sin_port));
-	return fd;
 }
 
 static void commands_and_polls_go_over_https(struct scene *s)
@@ -802,8 +780,8 @@ static void commands_and_polls_go_over_https(struct scene *s)
 	struct proc stranger;
 
 	server_start(s, "");
-	secure.listener = listen_plain(s, target);
-	proxy.listener = listen_plain(s, front);
+	secure.listener = proc_listen(s, target);
+	proxy.listener = proc_listen(s, front);
 	if (proc_fork(s, "secure", NULL).pid == 0)
 		serve(&secure);
 	if (proc_fork(s, "front", NULL).pid == 0)

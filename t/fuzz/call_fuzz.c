@@ -78,17 +78,15 @@ static void play(const uint8_t *p, size_t n, uint8_t flags, size_t cut, struct h
 {
 	struct fakeworld *w = fakeworld_new(1);
 	struct env env;
-	struct sockaddr_storage a, bound;
-	socklen_t len, bound_len;
 	struct http_url url = { .host = "127.0.0.1", .port = 3000, .target = mem_dup("/") };
 	struct call_spec spec = { .method = "GET", .url = &url, .body_max = BODY_MAX, .cut = flags & CUT };
 	struct loop *loop;
+	int listener, port;
 
 	fakeworld_env(w, &env);
 	fakeworld_cut(w, cut);
 	loop = loop_new(&env);
-	fakeworld_address(3000, &a, &len);
-	int listener = env.listen(w, (struct sockaddr *)&a, len, &bound, &bound_len);
+	listener = fakeworld_listen(w, 3000, &port);
 	spec.deadline_us = fakeworld_now_us(w) + 1000000;
 	spec.link = flags & LINKED ? call_link_new(loop, &env) : NULL;
 	call_start(loop, &env, &spec, done, h);
