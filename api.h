@@ -4,7 +4,6 @@
 #include "conn.h"
 #include "store.h"
 
-
 struct api;
 struct api_settings {
 	int64_t lease_ms, max_attempts;

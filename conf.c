@@ -676,7 +676,6 @@ const char *conf_text(const struct conf *c, const char *name)
 bool conf_given(const struct conf *c, const char *name)
 {
 	enum kind kind;
-
 	const struct value *v = find(c, name, &kind);
 
 	return v->text && v->source.from != FROM_TABLE;

@@ -243,19 +243,24 @@ static void count_unsent(struct conn *c)
 	c->counted = unsent;
 }
 
-/* Too much is unsent: who has longest taken no byte of an answer of an earlier turn is given up. */
+/* Who has longest taken no byte of an answer of an earlier turn. */
+static struct conn *most_stalled(const struct conns *s)
+{
+	struct conn *worst = NULL;
+
+	for (struct link *l = s->all.next; l != &s->all; l = l->next)
+		if (l->conn->state == CONN_WRITING && l->conn->since_us < (worst ? worst->since_us : loop_now_us(s->loop)))
+			worst = l->conn;
+	return worst;
+}
+
+/* Too much is unsent: those who do not read are given up. */
 static void shed(struct conns *s)
 {
 	struct conn *worst;
 
-	do {
-		worst = NULL;
-		for (struct link *l = s->all.next; l != &s->all && s->unsent > s->limits.answers_bytes; l = l->next)
-			if (l->conn->state == CONN_WRITING && l->conn->since_us < (worst ? worst->since_us : loop_now_us(s->loop)))
-				worst = l->conn;
-		if (worst)
-			end(worst);
-	} while (worst);
+	while (s->unsent > s->limits.answers_bytes && (worst = most_stalled(s)) != NULL)
+		end(worst);
 }
 
 /* ends */
@@ -265,7 +270,6 @@ static void end(struct conn *c)
 	struct conns *s = c->home;
 
 	s->unsent -= c->counted;
-
 	loop_timer_off(s->loop, &c->timer);
 	loop_forget(s->loop, c->fd);
 	s->env->close(s->env->world, c->fd);

@@ -46,7 +46,7 @@ int http_chunks_feed(struct http_chunks *, char *p, size_t n, size_t *kept, size
 const char *http_reason(int status);
 void http_date(int64_t wall_ms, char out[30]);                 /* IMF-fixdate (RFC 9110 section 5.6.7) */
 struct http_reply { int status; const char *type; const char *fields; const char *body; size_t body_len; bool close; };
-void http_put_fields(struct buf *, const char *fields);
+void http_put_fields(struct buf *, const char *fields);        /* whole header lines, each ended by CRLF, checked; NULL adds nothing */
 /* Writes a whole response. minor: the request's; head_only: answer to HEAD; common: lines for every answer (Date, security) as http_put_fields wrote them, or NULL.
  * 204 and 304 carry no length. */
 void http_put_reply(struct buf *, const struct http_reply *, int minor, bool head_only, const struct buf *common);
